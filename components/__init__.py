@@ -1,0 +1,1 @@
+"""Custom TFX components and the media code they need. A library without TFX."""

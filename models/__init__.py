@@ -1,0 +1,1 @@
+"""Everything that is TensorFlow and Keras: the ViViT family, clips, training, export. A library without TFX."""

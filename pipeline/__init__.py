@@ -1,0 +1,1 @@
+"""The DAG, the recipes, the local runner and the command line."""

@@ -1,0 +1,1 @@
+"""The data contract: feature keys, specs and the curated schema. Imports nothing of ours."""
