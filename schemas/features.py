@@ -1,0 +1,126 @@
+"""The data contract: the only place where a feature key is spelt.
+
+A raw example is one clip, as written by VideoExampleGen: a ``tf.train.Example`` whose frames are JPEG bytes in time
+order. A transformed example is the same clip after Transform: class names became ids, and the frames are stored as the
+configured `Storage` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
+
+import tensorflow as tf
+
+# Raw and transformed examples.
+CLIP_ID = "clip/id"
+CLIP_FRAMES = "clip/frames"
+# Raw examples only.
+CLIP_GROUP = "clip/group"
+CLIP_FPS = "clip/fps"
+CLIP_START = "clip/start"
+CLIP_DURATION = "clip/duration"
+CLIP_NUM_FRAMES = "clip/num_frames"
+CLIP_HEIGHT = "clip/height"
+CLIP_WIDTH = "clip/width"
+
+LABEL_PREFIX = "label/"
+SLICE_PREFIX = "slice/"
+
+# The head of a data set with one plain `label` column.
+DEFAULT_HEAD = "label"
+
+Storage = Literal["jpeg", "raw"]
+STORAGES: tuple[Storage, ...] = get_args(Storage)
+
+
+def label_key(head: str) -> str:
+    """Key of the class names of one head in a raw example, e.g. ``label/verb``."""
+    return LABEL_PREFIX + head
+
+
+def label_id_key(head: str) -> str:
+    """Key of the class id of one head in a transformed example, and of the label that TFMA reads."""
+    return f"label_id/{head}"
+
+
+def slice_key(name: str) -> str:
+    """Key of a manifest column that is only used to slice metrics, e.g. ``slice/camera``."""
+    return SLICE_PREFIX + name
+
+
+def classes_asset(head: str) -> str:
+    """Name of the file, among Transform's assets, that lists the class names of a head in the order of their ids."""
+    return f"classes_{head}"
+
+
+def raw_example(
+    *,
+    clip_id: str,
+    group: str,
+    frames: Sequence[bytes],
+    size: tuple[int, int],
+    fps: float,
+    start: float,
+    duration: float,
+    labels: Mapping[str, Iterable[str]],
+    slices: Mapping[str, str],
+) -> tf.train.Example:
+    """Builds the raw example of one clip.
+
+    Args:
+      clip_id: Unique and stable name of the clip.
+      group: Name of the source video; clips of one group never straddle two splits.
+      frames: JPEG bytes of the T frames, in time order.
+      size: (height, width) of the stored frames, in pixels.
+      fps: Stored frames per second.
+      start: Start of the clip in its video, in seconds.
+      duration: Length of the clip, in seconds.
+      labels: Class names by head.
+      slices: Values of further manifest columns by column name.
+    """
+
+    def feature(values):
+        values = list(values)
+        if values and isinstance(values[0], float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        if values and isinstance(values[0], int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        as_bytes = [v.encode() if isinstance(v, str) else v for v in values]
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=as_bytes))
+
+    height, width = size
+    features = {
+        CLIP_ID: [clip_id],
+        CLIP_GROUP: [group],
+        CLIP_FRAMES: frames,
+        CLIP_FPS: [float(fps)],
+        CLIP_START: [float(start)],
+        CLIP_DURATION: [float(duration)],
+        CLIP_NUM_FRAMES: [len(frames)],
+        CLIP_HEIGHT: [height],
+        CLIP_WIDTH: [width],
+        **{label_key(head): names for head, names in labels.items()},
+        **{slice_key(name): [value] for name, value in slices.items()},
+    }
+    return tf.train.Example(features=tf.train.Features(feature={k: feature(v) for k, v in features.items()}))
+
+
+def serving_spec(heads: Iterable[str] = ()) -> dict[str, tf.io.VarLenFeature]:
+    """Parsing spec of what the model reads of a raw example: the frames, and the class names of `heads`, if any."""
+    keys = [CLIP_FRAMES, *(label_key(head) for head in heads)]
+    return {key: tf.io.VarLenFeature(tf.string) for key in keys}
+
+
+def transformed_spec(heads: Iterable[str], storage: Storage) -> dict:
+    """Parsing spec of a transformed example.
+
+    ``clip/frames`` is a sparse list of JPEG bytes with storage "jpeg", and one serialised uint8 tensor
+    [T, H, W, 3] with storage "raw".
+    """
+    frames = tf.io.VarLenFeature(tf.string) if storage == "jpeg" else tf.io.FixedLenFeature([], tf.string)
+    return {
+        CLIP_ID: tf.io.FixedLenFeature([], tf.string),
+        CLIP_FRAMES: frames,
+        **{label_id_key(head): tf.io.FixedLenFeature([], tf.int64) for head in heads},
+    }
