@@ -116,9 +116,8 @@ class Attention(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.num_heads, self.axis, self.kernel_init = num_heads, axis, kernel_init
-        self.dropout = keras.layers.Dropout(
-            dropout, noise_shape=(None, 1, None, None, None) if shared_over_time else None
-        )
+        noise_shape = (None, 1, None, None, None) if shared_over_time else None
+        self.dropout = keras.layers.Dropout(dropout, noise_shape, dtype=self.dtype_policy)
 
     def build(self, tokens_shape):
         """Makes query, key, value and out."""
@@ -177,8 +176,8 @@ class MlpBlock(keras.layers.Layer):
     def __init__(self, mlp_dim: int, dropout: float = 0.0, shared_over_time: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.mlp_dim = mlp_dim
-        self.hidden_dropout = shared_dropout(dropout, shared_over_time)
-        self.output_dropout = shared_dropout(dropout, shared_over_time)
+        self.hidden_dropout = shared_dropout(dropout, shared_over_time, dtype=self.dtype_policy)
+        self.output_dropout = shared_dropout(dropout, shared_over_time, dtype=self.dtype_policy)
 
     def build(self, tokens_shape):
         """Makes both dense layers."""
@@ -197,9 +196,9 @@ class MlpBlock(keras.layers.Layer):
         return self.output_dropout(self.Dense_1(self.hidden_dropout(hidden, training=training)), training=training)
 
 
-def shared_dropout(rate: float, shared_over_time: bool) -> keras.layers.Dropout:
+def shared_dropout(rate: float, shared_over_time: bool, **kwargs) -> keras.layers.Dropout:
     """Dropout on tokens, with one mask for all T of [B, T, N, D] where `shared_over_time`."""
-    return keras.layers.Dropout(rate, noise_shape=(None, 1, None, None) if shared_over_time else None)
+    return keras.layers.Dropout(rate, (None, 1, None, None) if shared_over_time else None, **kwargs)
 
 
 @register
@@ -215,7 +214,8 @@ class StochasticDepth(keras.layers.Layer):
     def __init__(self, rate: float, **kwargs):
         super().__init__(**kwargs)
         self.rate = rate
-        self.seed_generator = keras.random.SeedGenerator()
+        if rate:
+            self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, branch, training=False):
         """Returns the branch [B, ...], zero for the examples dropped."""
