@@ -17,7 +17,6 @@ setup(
         "keras>=3.3,<4",
         "numpy",
         "pillow",
-        "rich>=13",
         "scikit-learn",
         "tensorflow>=2.16",
         "tensorflow-model-analysis>=0.47",
@@ -31,5 +30,9 @@ setup(
         "remote": ["tensorflow-io"],
         "test": ["pytest", "ruff"],
     },
-    entry_points={"console_scripts": ["vivit=pipeline.cli:main"]},
+    entry_points={
+        "console_scripts": ["vivit=pipeline.cli:main"],
+        # Commands of the packages above pipeline/, which it may not import.
+        "vivit.commands": ["compile=kubeflow.command"],
+    },
 )

@@ -106,10 +106,20 @@ def raw_example(
     return tf.train.Example(features=tf.train.Features(feature={k: feature(v) for k, v in features.items()}))
 
 
-def serving_spec(heads: Iterable[str] = ()) -> dict[str, tf.io.VarLenFeature]:
-    """Parsing spec of what the model reads of a raw example: the frames, and the class names of `heads`, if any."""
-    keys = [CLIP_FRAMES, *(label_key(head) for head in heads)]
-    return {key: tf.io.VarLenFeature(tf.string) for key in keys}
+def describing_keys(heads: Iterable[str], slices: Iterable[str]) -> list[str]:
+    """Keys of a raw example without its frames: what statistics are computed of."""
+    clip = [CLIP_ID, CLIP_GROUP, CLIP_FPS, CLIP_START, CLIP_DURATION, CLIP_NUM_FRAMES, CLIP_HEIGHT, CLIP_WIDTH]
+    return [*clip, *map(label_key, heads), *map(slice_key, slices)]
+
+
+def frames_spec() -> dict[str, tf.io.VarLenFeature]:
+    """Parsing spec of what the model reads of a raw example: its frames."""
+    return {CLIP_FRAMES: tf.io.VarLenFeature(tf.string)}
+
+
+def label_spec(heads: Iterable[str]) -> dict[str, tf.io.FixedLenFeature]:
+    """Parsing spec of the class names of a raw example, one per head."""
+    return {label_key(head): tf.io.FixedLenFeature([], tf.string) for head in heads}
 
 
 def transformed_spec(heads: Iterable[str], storage: Storage) -> dict:

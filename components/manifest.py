@@ -1,0 +1,332 @@
+"""Reads a manifest (CSV, JSONL, or a folder per class), checks every row, and gives each clip a split.
+
+Contract: nothing is decoded here, and nothing is guessed silently. Either every row is usable and a `Manifest` comes
+back, or a `ManifestError` lists what is wrong, in which row and column, and what to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import tensorflow as tf
+
+from schemas import features
+
+SPLITS = ("train", "eval", "test")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".flv", ".wmv", ".3gp")
+
+# One group in five is evaluated where the manifest names no splits.
+_EVAL_BUCKETS, _BUCKETS = 20, 100
+_SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validation": "eval"}
+_PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
+_SHOWN_PROBLEMS = 20
+_STAT_THREADS = 32
+
+
+class ManifestError(ValueError):
+    """The manifest cannot be used; the message lists every problem, with its row."""
+
+    def __init__(self, source: str, problems: Sequence[str]):
+        shown = [f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
+        if len(problems) > _SHOWN_PROBLEMS:
+            shown.append(f"  … and {len(problems) - _SHOWN_PROBLEMS} more")
+        super().__init__("\n".join([f"{source}: {len(problems)} problem(s) in the manifest", *shown]))
+        self.problems = tuple(problems)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One labelled segment of one video; times in seconds, `end` None for the end of the video.
+
+    `size` (bytes) and `mtime` (nanoseconds) of the file are part of the row, so that a changed video changes the
+    fingerprint of the manifest and is ingested again.
+    """
+
+    id: str
+    path: str
+    group: str
+    split: str
+    labels: dict[str, str]
+    slices: dict[str, str]
+    start: float = 0.0
+    end: float | None = None
+    size: int = 0
+    mtime: int = 0
+
+    def to_json(self) -> str:
+        """The row as one line of JSON, with keys in a fixed order."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Clip:
+        """The inverse of `to_json`."""
+        return cls(**json.loads(line))
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The checked clips of a data set, in the order of their ids."""
+
+    source: str
+    clips: tuple[Clip, ...]
+    # Files of a folder that are not videos by their suffix, and groups that no class could spare for evaluation.
+    ignored: tuple[str, ...] = ()
+    moved_to_train: tuple[str, ...] = ()
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the label heads."""
+        return tuple(self.clips[0].labels)
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """Names of the slice columns."""
+        return tuple(sorted({name for clip in self.clips for name in clip.slices}))
+
+    def classes(self, head: str) -> list[str]:
+        """Class names of one head, in alphabetical order."""
+        return sorted({clip.labels[head] for clip in self.clips})
+
+    def split(self, name: str) -> list[Clip]:
+        """Clips of one split."""
+        return [clip for clip in self.clips if clip.split == name]
+
+
+def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[str] | None = None) -> Manifest:
+    """Reads and checks a manifest.
+
+    Args:
+      source: A .csv or .jsonl file, or a folder with one sub-folder per class (optionally below train/, eval/ or
+        test/). Any URI that `tf.io.gfile` can read.
+      heads: The label heads to train, in this order; empty for all of them. Other `label/<head>` columns become slices.
+      slices: The columns to slice by; None for every column that has no other meaning.
+
+    Raises:
+      ManifestError: If any row cannot be used.
+    """
+    source = os.fspath(source).rstrip("/")
+    if tf.io.gfile.isdir(source):
+        rows, ignored = _folder_rows(source)
+    elif tf.io.gfile.exists(source):
+        rows, ignored = _file_rows(source), ()
+    else:
+        raise ManifestError(source, ["no such file or folder"])
+    if not rows:
+        wanted = f"<class>/<video> with one of {', '.join(VIDEO_SUFFIXES)}" if tf.io.gfile.isdir(source) else "one row"
+        raise ManifestError(source, [f"it lists no clip; wanted at least {wanted}"])
+    problems: list[str] = []
+    clips = _clips(source, rows, heads, slices, problems)
+    _check_ids_and_groups(clips, problems)
+    clips = _with_file_stats(clips, problems)
+    if problems:
+        raise ManifestError(source, problems)
+    clips, moved = _with_splits(clips)
+    _check_classes(clips, problems)
+    if problems:
+        raise ManifestError(source, problems)
+    return Manifest(source, tuple(sorted(clips, key=lambda clip: clip.id)), tuple(ignored), tuple(moved))
+
+
+def _file_rows(source: str) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a CSV or JSONL file as (where, {column: text})."""
+    suffix = os.path.splitext(source)[1].lower()
+    with tf.io.gfile.GFile(source, "r") as file:
+        if suffix == ".csv":
+            reader = csv.DictReader(file)
+            rows = [(f"row {reader.line_num}", row) for row in reader]
+            if any(None in row for _, row in rows):
+                where = next(where for where, row in rows if None in row)
+                raise ManifestError(source, [f"{where} has more values than the header has columns"])
+        elif suffix == ".jsonl":
+            rows = list(_jsonl_rows(source, file))
+        else:
+            raise ManifestError(source, [f"unknown kind of file {suffix!r}; wanted .csv, .jsonl or a folder"])
+    return [(where, {column: "" if v is None else str(v).strip() for column, v in row.items()}) for where, row in rows]
+
+
+def _jsonl_rows(source: str, lines: Iterable[str]) -> Iterator[tuple[str, dict]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ManifestError(source, [f"line {number} is not JSON: {error}"]) from error
+        if not isinstance(row, dict):
+            raise ManifestError(source, [f"line {number} is not a JSON object: {line.strip()[:60]}"])
+        yield (
+            f"line {number}",
+            {column: "|".join(map(str, v)) if isinstance(v, list) else v for column, v in row.items()},
+        )
+
+
+def _folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
+    """Rows of ``root/[split/]<class>/**/<video>``, and the files that are not videos."""
+    rows, ignored = [], []
+    tops = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(root))
+    folders = [name for name in tops if tf.io.gfile.isdir(os.path.join(root, name))]
+    has_splits = bool(folders) and all(_SPLIT_ALIASES.get(name, name) in SPLITS for name in folders)
+    for folder, _, files in tf.io.gfile.walk(root):
+        parts = os.path.relpath(folder, root).split(os.sep)
+        below = parts[1:] if has_splits else parts
+        for name in sorted(files):
+            path = os.path.relpath(os.path.join(folder, name), root)
+            if below in ([], ["."]) or os.path.splitext(name)[1].lower() not in VIDEO_SUFFIXES:
+                ignored.append(path)
+                continue
+            row = {"path": path, "label": below[0]}
+            rows.append((path, {**row, "split": parts[0]} if has_splits else row))
+    return sorted(rows, key=lambda row: row[0]), sorted(ignored)
+
+
+def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list[Clip]:
+    """Turns rows into clips without splits or file stats; adds what is wrong to `problems`."""
+    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    label_columns = {
+        features.DEFAULT_HEAD if column == "label" else column.removeprefix(features.LABEL_PREFIX): column
+        for column in columns
+        if column == "label" or column.startswith(features.LABEL_PREFIX)
+    }
+    if "path" not in columns:
+        raise ManifestError(source, [f"missing column 'path'; it has {', '.join(columns)}"])
+    if not label_columns:
+        raise ManifestError(source, [f"missing column 'label' or 'label/<head>'; it has {', '.join(columns)}"])
+    unknown = [head for head in heads if head not in label_columns]
+    if unknown:
+        raise ManifestError(
+            source, [f"no head {head!r}; the manifest has {', '.join(label_columns)}" for head in unknown]
+        )
+    heads = list(heads) or list(label_columns)
+    slices = {head: column for head, column in label_columns.items() if head not in heads}
+    slices.update({name: name for name in columns if name not in _PLAIN_COLUMNS and name not in label_columns.values()})
+    if wanted_slices is not None:
+        unknown = [name for name in wanted_slices if name not in slices]
+        if unknown:
+            has = ", ".join(slices) or "none"
+            raise ManifestError(source, [f"no column {name!r} to slice by; the manifest has {has}" for name in unknown])
+        slices = {name: slices[name] for name in wanted_slices}
+    root = source if tf.io.gfile.isdir(source) else os.path.dirname(source)
+
+    clips = []
+    for where, row in rows:
+        found = len(problems)
+        labels = {head: row.get(label_columns[head], "") for head in heads}
+        for head, name in labels.items():
+            if not name:
+                problems.append(f"{where}: column {label_columns[head]!r} is empty")
+            elif "|" in name:
+                problems.append(f"{where}: {label_columns[head]!r} names several classes ({name}); one is wanted")
+        start, end = (_seconds(row, column, where, problems) for column in ("start", "end"))
+        if start is not None and end is not None and end <= start:
+            problems.append(f"{where}: end {end} is not after start {start}")
+        split = _SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
+        if split and split not in SPLITS:
+            problems.append(f"{where}: split {split!r}; wanted {', '.join(SPLITS)} or nothing")
+        if not row.get("path"):
+            problems.append(f"{where}: column 'path' is empty")
+        if len(problems) > found:
+            continue
+        segment = "" if start is None and end is None else f"@{start or 0:g}-{'' if end is None else f'{end:g}'}"
+        clips.append(
+            Clip(
+                id=row.get("id") or row["path"] + segment,
+                path=_absolute(root, row["path"]),
+                group=row.get("group") or row["path"],
+                split=split,
+                labels=labels,
+                slices={name: row[column] for name, column in slices.items() if row.get(column)},
+                start=start or 0.0,
+                end=end,
+            )
+        )
+    return clips
+
+
+def _seconds(row: dict[str, str], column: str, where: str, problems: list[str]) -> float | None:
+    text = row.get(column)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        problems.append(f"{where}: {column} {text!r} is not a time in seconds")
+        return None
+    return value
+
+
+def _absolute(root: str, path: str) -> str:
+    if "://" in path or os.path.isabs(path):
+        return path
+    return os.path.join(root if "://" in root else os.path.abspath(root), path)
+
+
+def _check_ids_and_groups(clips: list[Clip], problems: list[str]) -> None:
+    first: dict[str, Clip] = {}
+    splits: dict[str, str] = {}
+    for clip in clips:
+        other = first.setdefault(clip.id, clip)
+        if other is not clip:
+            problems.append(f"id {clip.id!r} stands twice: {other.path} and {clip.path}")
+        split = splits.setdefault(clip.group, clip.split)
+        if split != clip.split:
+            problems.append(
+                f"group {clip.group!r} is in two splits, {split or 'none'} and {clip.split or 'none'}: clips of one "
+                "source video must stay together"
+            )
+
+
+def _with_file_stats(clips: list[Clip], problems: list[str]) -> list[Clip]:
+    def stat(path: str):
+        try:
+            found = tf.io.gfile.stat(path)
+        except (tf.errors.OpError, OSError) as error:
+            return f"cannot read {path}: {getattr(error, 'message', error)}"
+        return found if not found.is_directory else f"{path} is a folder, not a video"
+
+    paths = sorted({clip.path for clip in clips})
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        stats = dict(zip(paths, pool.map(stat, paths), strict=True))
+    problems.extend(found for found in stats.values() if isinstance(found, str))
+    return [
+        dataclasses.replace(clip, size=stats[clip.path].length, mtime=stats[clip.path].mtime_nsec)
+        for clip in clips
+        if not isinstance(stats[clip.path], str)
+    ]
+
+
+def _with_splits(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
+    """Gives clips without a split one by the hash of their group; a class is never evaluated without being trained."""
+
+    def bucket(group: str) -> int:
+        return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") % _BUCKETS
+
+    hashed = {clip.group: "eval" if bucket(clip.group) < _EVAL_BUCKETS else "train" for clip in clips if not clip.split}
+    trained = {item for c in clips if (c.split or hashed[c.group]) == "train" for item in c.labels.items()}
+    moved = []
+    for clip in clips:
+        if hashed.get(clip.group) == "eval" and not trained.issuperset(clip.labels.items()):
+            hashed[clip.group] = "train"
+            moved.append(clip.group)
+            trained.update(item for c in clips if c.group == clip.group for item in c.labels.items())
+    return [dataclasses.replace(clip, split=clip.split or hashed[clip.group]) for clip in clips], moved
+
+
+def _check_classes(clips: list[Clip], problems: list[str]) -> None:
+    for split in ("train", "eval"):
+        if not any(clip.split == split for clip in clips):
+            problems.append(f"no clip in split {split!r}: add clips, or name the splits in a column 'split'")
+    for head in clips[0].labels if clips else ():
+        trained = {clip.labels[head] for clip in clips if clip.split == "train"}
+        if len(trained) == 1:
+            problems.append(f"head {head!r} has one class only, {next(iter(trained))!r}; at least two are wanted")
+        for name in sorted({clip.labels[head] for clip in clips} - trained):
+            where = next(clip.id for clip in clips if clip.labels[head] == name)
+            problems.append(f"class {name!r} of head {head!r} is evaluated but never trained, e.g. in clip {where!r}")

@@ -1,0 +1,49 @@
+"""``vivit compile``: its arguments; the work is in kubeflow/compile.py."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.cli import add_recipe_arguments, guarded
+from pipeline.console import quiet
+
+HELP = "write the pipeline for Kubeflow Pipelines v2"
+DEFAULT_WORKDIR = "gs://YOUR-BUCKET/vivit"
+DEFAULT_IMAGE = "YOUR-REGISTRY/vivit-tfx:latest"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    add_recipe_arguments(parser, default="demo")
+    parser.add_argument("--output", required=True, help="file to write, .yaml or .json")
+    parser.add_argument("--workdir", default=DEFAULT_WORKDIR, help="bucket of everything that the runs keep")
+    parser.add_argument("--image", default=DEFAULT_IMAGE, help="image made from kubeflow/Dockerfile")
+    parser.add_argument("--data", help="manifest or folder of classes to check and prepare in the workdir now")
+    parser.add_argument("--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Compiles the pipeline."""
+    with quiet(None) as console:
+
+        def work() -> None:
+            console.say("Loading TFX and KFP …")
+            from kubeflow.compile import compile_recipe
+
+            compile_recipe(
+                arguments.recipe,
+                arguments.overrides,
+                output=arguments.output,
+                workdir=arguments.workdir,
+                image=arguments.image,
+                data=arguments.data,
+                accelerator=arguments.accelerator,
+                say=console.say,
+            )
+            for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):
+                if "YOUR-" in value:
+                    console.say(f"Set --{option}: {value} is a placeholder.")
+            if not arguments.data:
+                console.say(f"Prepare the data before a run: vivit prepare --data … --workdir {arguments.workdir}")
+
+        return guarded(console, work)

@@ -1,0 +1,79 @@
+"""The same DAG as a Kubeflow Pipelines v2 spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.pipeline import Pipeline
+
+from kubeflow.resources import set_resources
+from pipeline.config import heads_of, load_recipe
+from pipeline.dag import build_components
+from pipeline.data import planned, prepare
+from pipeline.local import BEAM_ARGS
+from pipeline.run import PUSHED
+
+PIPELINE_NAME = "vivit"
+
+
+def compile_recipe(
+    recipe: str,
+    overrides: Iterable[str] = (),
+    *,
+    output: str,
+    workdir: str,
+    image: str,
+    data: str | None = None,
+    accelerator: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Writes the spec of a recipe.
+
+    Args:
+      recipe: Name of the recipe.
+      overrides: ``key=value`` settings.
+      output: File to write.
+      workdir: Folder (any URI that the cluster reads and writes) of everything that the runs keep.
+      image: Container image with this project installed.
+      data: Manifest or folder of classes, checked and prepared in the workdir; without it, the heads and slices are
+        the recipe's, and `vivit prepare` must have run before the pipeline does.
+      accelerator: ``TYPE:COUNT`` of the Trainer.
+      say: Called with each line for the user.
+
+    Raises:
+      ConfigError, ManifestError: If a setting or the manifest is wrong.
+    """
+    settings = load_recipe(recipe, overrides)
+    if data:
+        prepared, _ = prepare(data, workdir, settings)
+    else:
+        prepared = planned(
+            workdir, splits=("train", "eval"), heads=heads_of(settings), slices=settings.data.slices or ()
+        )
+    components = build_components(
+        settings,
+        prepared,
+        push_to=os.path.join(workdir, PUSHED),
+        checkpoints=os.path.join(workdir, "checkpoints"),
+        # Kubeflow resolves by queries on its own metadata, and knows this strategy only.
+        strategy=LatestBlessedModelStrategy,
+    )
+    set_resources(components, accelerator)
+    pipeline = Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=os.path.join(workdir, "pipeline"),
+        components=components,
+        enable_cache=True,
+        beam_pipeline_args=list(BEAM_ARGS),
+    )
+    KubeflowV2DagRunner(
+        config=KubeflowV2DagRunnerConfig(
+            display_name=f"ViViT, recipe {recipe}", default_image=image, use_pipeline_spec_2_1=True
+        ),
+        output_dir=os.path.dirname(os.path.abspath(output)),
+        output_filename=os.path.basename(output),
+    ).run(pipeline, write_out=True)
+    say(f"{output}: {len(components)} nodes, heads {', '.join(prepared.heads)}, image {image}")

@@ -1,0 +1,46 @@
+"""What each step asks of the cluster: cores, memory, and the Trainer's accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.dsl.components.base.base_component import BaseComponent
+
+from schemas.config import ConfigError
+
+ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
+
+# (cores, GiB). Steps that are not named only move metadata.
+RESOURCES = {
+    "VideoExampleGen": (8, 16),
+    "StatisticsGen": (4, 16),
+    "Transform": (8, 32),
+    "Trainer": (16, 64),
+    "Evaluator": (8, 32),
+    "ModelCanary": (4, 16),
+    "Pusher": (1, 4),
+}
+
+
+def set_resources(components: Iterable, accelerator: str | None) -> None:
+    """Gives each step its resources.
+
+    Args:
+      components: The nodes of the pipeline.
+      accelerator: ``TYPE:COUNT`` of the Trainer, e.g. ``nvidia.com/gpu:1``; None for a CPU.
+
+    Raises:
+      ConfigError: If the accelerator is not of that form.
+    """
+    for component in components:
+        if component.id not in RESOURCES or not isinstance(component, BaseComponent):
+            continue
+        cores, memory = RESOURCES[component.id]
+        spec = ResourceSpec(cpu_limit=cores, memory_limit=memory)
+        if component.id == "Trainer" and accelerator:
+            kind, _, count = accelerator.rpartition(":")
+            if not kind or not count.isdigit() or int(count) < 1:
+                raise ConfigError(f"--accelerator {accelerator}: wanted TYPE:COUNT, e.g. nvidia.com/gpu:1")
+            spec.accelerator.type, spec.accelerator.count = kind, int(count)
+        component.with_platform_config(spec)

@@ -1,0 +1,281 @@
+"""The Trainer's run_fn, as one story: read the classes, build the network, train it, prove it, export it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import augment, clips, input_pipeline, losses, scores
+from models.export import ServedModel
+from models.optimizers import OptimizerConfig, build_optimizer
+from models.preprocessing import read_classes
+from models.progress import Progress
+from models.vivit import ViViTConfig, build_vivit
+from schemas import config as settings
+from schemas import serving
+from schemas.features import Storage
+
+# Clips whose logits the canary compares.
+_PROVEN_CLIPS = 4
+_logger = logging.getLogger("vivit.train")
+
+
+class TrainingError(RuntimeError):
+    """Training cannot start or go on; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained.
+
+    Attributes:
+      epochs: Passes over the training clips; steps = floor(clips / batch_size) * epochs, as in the reference.
+      batch_size: Clips per step.
+      optimizer: Optimizer and schedule.
+      label_smoothing: Share of the target spread over all classes, 0 to 1.
+      mixup: Alpha of the Beta distribution that mixes clips of a batch; 0 for none.
+      seed: Of initial weights, data order and every draw.
+      eval_epochs: Epochs between two evaluations on the centre view.
+      checkpoint_steps: Steps between two checkpoints.
+      jit_compile: Compile the step with XLA.
+    """
+
+    epochs: float = 30.0
+    batch_size: int = 64
+    optimizer: OptimizerConfig = OptimizerConfig()
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    seed: int = 0
+    eval_epochs: float = 1.0
+    checkpoint_steps: int = 500
+    jit_compile: bool = False
+
+    def __post_init__(self):
+        for field in ("epochs", "batch_size", "eval_epochs", "checkpoint_steps"):
+            if getattr(self, field) <= 0:
+                raise ValueError(f"{field} is {getattr(self, field)}; it must be greater than 0")
+        for field in ("label_smoothing", "mixup"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"{field} is {getattr(self, field)}; it must be between 0 and 1")
+
+    def total_steps(self, num_clips: int) -> int:
+        """Steps of the whole run."""
+        return max(1, int((num_clips // self.batch_size) * self.epochs))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerConfig:
+    """Everything that the Trainer is told."""
+
+    heads: tuple[str, ...]
+    storage: Storage
+    ingest: dict[str, Any]
+    clip: clips.ClipConfig
+    views: clips.ViewsConfig
+    augment: augment.AugmentConfig
+    model: ViViTConfig
+    train: TrainConfig
+
+
+def run_fn(fn_args) -> None:
+    """Trains on Transform's output and writes the SavedModel; called by TFX's Trainer."""
+    config = settings.from_json(TrainerConfig, fn_args.custom_config["config"])
+    train_files, eval_files = _files(fn_args.train_files), _files(fn_args.eval_files)
+    graph = tft.TFTransformOutput(fn_args.transform_output)
+    classes = {head: read_classes(graph, head) for head in config.heads}
+    num_clips = _check_labels(train_files, classes, config)
+
+    keras.utils.set_random_seed(config.train.seed)
+    model = build_vivit(
+        config.model, clip_shape=config.clip.shape, heads={head: len(names) for head, names in classes.items()}
+    )
+    run = hashlib.sha256("\n".join([settings.to_json(config), *train_files]).encode()).hexdigest()[:16]
+    checkpoints = os.path.join(fn_args.custom_config["checkpoints"], run)
+    train(model, config, train_files, eval_files, num_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir)
+
+    card = serving.ModelCard(
+        classes=classes,
+        views=(config.views.temporal, config.views.spatial),
+        ingest=config.ingest,
+        config=dataclasses.asdict(config),
+    )
+    expected = serving.ExpectedLogits(
+        views=logits_of(model, config, eval_files, config.views), centre=logits_of(model, config, eval_files, None)
+    )
+    ServedModel(model, clip=config.clip, views=config.views, classes=classes).save(
+        fn_args.serving_model_dir, card, expected
+    )
+    tf.io.gfile.rmtree(checkpoints)
+
+
+def train(
+    model: keras.Model,
+    config: TrainerConfig,
+    train_files: Sequence[str],
+    eval_files: Sequence[str],
+    num_clips: int,
+    *,
+    checkpoints: str,
+    log_dir: str,
+) -> None:
+    """Trains `model` in place, from the last checkpoint on if there is one.
+
+    Args:
+      model: From `build_vivit`.
+      config: Everything.
+      train_files, eval_files: GZIP TFRecords of transformed examples.
+      num_clips: Training clips.
+      checkpoints: Folder of the checkpoints.
+      log_dir: Folder of the TensorBoard logs.
+
+    Raises:
+      TrainingError: If the loss is not finite; names the step and the clips.
+    """
+    total = config.train.total_steps(num_clips)
+    optimizer = build_optimizer(config.train.optimizer, total)
+    optimizer.build(model.trainable_variables)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+    manager = tf.train.CheckpointManager(checkpoint, checkpoints, max_to_keep=2, checkpoint_name="step")
+    first = int(os.path.basename(manager.restore_or_initialize() or "step-0").rpartition("-")[2])
+    if first:
+        _logger.info("going on from step %d", first)
+
+    step_fn = _train_step(model, optimizer, config)
+    batches = iter(_train_dataset(config, train_files, num_clips, first))
+    eval_every = max(1, round(config.train.eval_epochs * num_clips / config.train.batch_size))
+    progress = Progress(log_dir, total=total, first=first, batch_size=config.train.batch_size)
+    running = None
+    for done in range(first + 1, total + 1):
+        with progress.waiting():
+            batch = next(batches)
+        ids = batch.pop("id")
+        # The step before is read while this one runs.
+        finished, running = running, (done, ids, step_fn(batch))
+        if finished:
+            progress.add(_finite(*finished))
+        if done == total:
+            progress.add(_finite(*running))
+        elif done % config.train.checkpoint_steps == 0:
+            manager.save(checkpoint_number=done)
+        progress.report(done, float(optimizer.learning_rate), now=done == total)
+        if done % eval_every == 0 or done == total:
+            progress.evaluated(done, evaluate(model, config, eval_files))
+    progress.close()
+
+
+def _train_step(model: keras.Model, optimizer: keras.Optimizer, config: TrainerConfig):
+    @tf.function(jit_compile=config.train.jit_compile)
+    def step(batch):
+        pixels = augment.apply(batch["clip"], batch["augment"], config.augment)
+        with tf.GradientTape() as tape:
+            logits = model(pixels, training=True)
+            loss = losses.mean_over_heads(logits, batch["labels"], label_smoothing=config.train.label_smoothing)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        top_1 = {head: scores.top_1(logits[head], labels) for head, labels in batch["labels"].items()}
+        return {"loss": loss, "gradient_norm": tf.linalg.global_norm(gradients), **_named("top_1", top_1)}
+
+    return step
+
+
+def evaluate(model: keras.Model, config: TrainerConfig, files: Sequence[str]) -> dict[str, float]:
+    """Top-1 accuracy of each head on the centre view."""
+
+    @tf.function
+    def hits(batch):
+        logits = model(clips.normalise(batch["clip"]), training=False)
+        return {
+            head: tf.cast(tf.argmax(logits[head], -1) == tf.cast(labels, tf.int64), tf.float32)
+            for head, labels in batch["labels"].items()
+        }
+
+    found = [hits({key: batch[key] for key in ("clip", "labels")}) for batch in _eval_dataset(config, files, None)]
+    return _named(
+        "eval_top_1", {head: float(np.mean(np.concatenate([f[head] for f in found]))) for head in config.heads}
+    )
+
+
+def logits_of(
+    model: keras.Model, config: TrainerConfig, files: Sequence[str], views: clips.ViewsConfig | None
+) -> dict[str, dict[str, list[float]]]:
+    """Logits of the first clips through the training's own input pipeline: clip id -> head -> K floats.
+
+    They are averaged over `views`, or those of the centre view where it is None.
+    """
+    found = {}
+    for batch in _eval_dataset(config, files, views).unbatch().take(_PROVEN_CLIPS):
+        pixels = batch["clip"] if views else batch["clip"][tf.newaxis]
+        logits = model(clips.normalise(pixels), training=False)
+        found[batch["id"].numpy().decode()] = {
+            head: tf.reduce_mean(value, axis=0).numpy().tolist() for head, value in logits.items()
+        }
+    return found
+
+
+def _train_dataset(config: TrainerConfig, files: Sequence[str], num_clips: int, start_step: int) -> tf.data.Dataset:
+    return input_pipeline.train_dataset(
+        files,
+        heads=config.heads,
+        storage=config.storage,
+        clip=config.clip,
+        augmentation=config.augment,
+        batch_size=config.train.batch_size,
+        num_examples=num_clips,
+        seed=config.train.seed,
+        start_step=start_step,
+    )
+
+
+def _eval_dataset(config: TrainerConfig, files: Sequence[str], views: clips.ViewsConfig | None) -> tf.data.Dataset:
+    return input_pipeline.eval_dataset(
+        files,
+        heads=config.heads,
+        storage=config.storage,
+        clip=config.clip,
+        batch_size=config.train.batch_size,
+        views=views,
+    )
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+
+
+def _check_labels(files: Sequence[str], classes: Mapping[str, list[str]], config: TrainerConfig) -> int:
+    """Number of training clips.
+
+    Raises:
+      TrainingError: If there are fewer than a batch, or a clip has a label that is not a class.
+    """
+    counts = input_pipeline.count_labels(files, config.heads)
+    for head, by_id in counts.items():
+        unknown = sum(count for class_id, count in by_id.items() if not 0 <= class_id < len(classes[head]))
+        if unknown:
+            raise TrainingError(f"{unknown} training clip(s) have a label of head {head!r} outside its classes")
+    num_clips = sum(counts[config.heads[0]].values())
+    if num_clips < config.train.batch_size:
+        raise TrainingError(
+            f"{num_clips} training clips do not fill a batch of {config.train.batch_size}: lower train.batch_size"
+        )
+    return num_clips
+
+
+def _finite(step: int, ids: tf.Tensor, metrics: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    values = {name: float(value) for name, value in metrics.items()}
+    if not np.isfinite(values["loss"]):
+        names = ", ".join(clip_id.decode() for clip_id in ids.numpy())
+        raise TrainingError(f"the loss is {values['loss']} at step {step}; the clips of the batch: {names}")
+    return values
+
+
+def _named(name: str, by_head: Mapping[str, Any]) -> dict[str, Any]:
+    return {name if len(by_head) == 1 else f"{name}/{head}": value for head, value in by_head.items()}

@@ -1,0 +1,85 @@
+"""A recipe: every setting of a run, composed of the configs of the parts that use them.
+
+Recipes are the modules of pipeline/recipes, each with a `RECIPE`; ``--set key=value`` changes single settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Iterable
+
+from models.augment import AugmentConfig
+from models.clips import ClipConfig, ViewsConfig
+
+from components.video import IngestConfig
+from models.evaluation import EvaluationConfig
+from models.trainer import TrainConfig, TrainerConfig
+from models.vivit import ViViTConfig
+from pipeline import recipes
+from schemas import config as settings
+from schemas.features import DEFAULT_HEAD, Storage
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which parts of the data set are used, and how frames are stored for training.
+
+    Attributes:
+      heads: Label heads to train, in the order of the logits; empty for all that the manifest has.
+      slices: Manifest columns to slice metrics by; None for every column that has no other meaning.
+      storage: "jpeg" (decoded when sampled: large sets) or "raw" (decoded once: small sets, fast accelerators).
+    """
+
+    heads: tuple[str, ...] = ()
+    slices: tuple[str, ...] | None = None
+    storage: Storage = "jpeg"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Every setting of a run."""
+
+    data: DataConfig = DataConfig()
+    ingest: IngestConfig = IngestConfig()
+    clip: ClipConfig = ClipConfig()
+    views: ViewsConfig = ViewsConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ViViTConfig = ViViTConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def trainer_config(self, heads: Iterable[str]) -> TrainerConfig:
+        """What travels to the Trainer."""
+        return TrainerConfig(
+            heads=tuple(heads),
+            storage=self.data.storage,
+            ingest=dataclasses.asdict(self.ingest),
+            clip=self.clip,
+            views=self.views,
+            augment=self.augment,
+            model=self.model,
+            train=self.train,
+        )
+
+
+def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Loads a recipe and applies ``key=value`` settings.
+
+    Raises:
+      ConfigError: If the recipe or a setting does not exist, or a value does not fit.
+    """
+    if name not in recipes.names():
+        raise settings.ConfigError(f"no recipe {name!r}; there are {', '.join(recipes.names())}")
+    pairs = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise settings.ConfigError(f"--set {text}: wanted key=value, e.g. --set train.steps=200")
+        pairs[key.strip()] = value.strip()
+    return settings.override(importlib.import_module(f"{recipes.__name__}.{name}").RECIPE, pairs)
+
+
+def heads_of(recipe: Recipe) -> tuple[str, ...]:
+    """The heads that a recipe names, or the default one where it leaves them to the data."""
+    return recipe.data.heads or (DEFAULT_HEAD,)

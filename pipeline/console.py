@@ -1,0 +1,74 @@
+"""What the user sees, and what goes to the log file instead.
+
+TFX, Beam and TensorFlow write to the process's own stdout and stderr, from Python and from C++. `quiet` points both at
+a log file and keeps the terminal for the loggers under ``vivit`` and for `Console.say`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LOGGER = "vivit"
+
+
+class Console:
+    """The user's terminal while everything else is logged to a file."""
+
+    def __init__(self, stream, log_file: str | None):
+        self._stream = stream
+        self.log_file = log_file
+
+    def say(self, text: str = "") -> None:
+        """Prints to the user, and to the log."""
+        print(text, file=self._stream, flush=True)
+        if self.log_file:
+            print(text, flush=True)
+
+
+@contextmanager
+def quiet(log_dir: str | None) -> Iterator[Console]:
+    """Redirects stdout, stderr and Python's logging into a file in `log_dir`, or into nothing where it is None.
+
+    Must start before TensorFlow is imported, whose first lines would reach the terminal otherwise.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    log_file = None
+    if log_dir is not None:
+        os.makedirs(log_dir, exist_ok=True)
+        log_file = os.path.join(log_dir, time.strftime("%Y%m%d-%H%M%S.log"))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    # The steps of a pipeline report through the same loggers; their children inherit the redirected descriptors.
+    with open(log_file or os.devnull, "a", encoding="utf-8") as log, os.fdopen(os.dup(1), "w") as terminal:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        handlers = _attach(terminal)
+        try:
+            yield Console(terminal, log_file)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for logger, handler in handlers:
+                logger.removeHandler(handler)
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            for descriptor in saved:
+                os.close(descriptor)
+
+
+def _attach(terminal) -> list[tuple[logging.Logger, logging.Handler]]:
+    ours = logging.StreamHandler(terminal)
+    ours.setFormatter(logging.Formatter("      %(message)s"))
+    everything = logging.StreamHandler(sys.stderr)
+    everything.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
+    pairs = [(logging.getLogger(LOGGER), ours), (logging.getLogger(), everything)]
+    for logger, handler in pairs:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    return pairs

@@ -1,0 +1,93 @@
+"""Prepares a data set for the pipeline: checks the manifest and writes what the pipeline reads.
+
+Below the workdir: ``data/manifest/<split>.jsonl`` with one clip a line, and ``data/schema-<hash>/schema.pbtxt``. A file
+is written only when its content differs, so that unchanged inputs keep their fingerprints and stay cached.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+
+import tensorflow as tf
+from google.protobuf import text_format
+
+from components.manifest import SPLITS, Manifest, ManifestError, read_manifest
+from pipeline.config import Recipe
+from schemas.schema import build_schema
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedData:
+    """What the pipeline is told of a data set.
+
+    Attributes:
+      manifest_dir: Folder of the ``<split>.jsonl`` files.
+      schema_file: The TensorFlow Metadata schema of the raw examples.
+      splits: Names of the splits.
+      heads: Label heads.
+      slices: Slice columns.
+    """
+
+    manifest_dir: str
+    schema_file: str
+    splits: tuple[str, ...]
+    heads: tuple[str, ...]
+    slices: tuple[str, ...]
+
+
+def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Manifest]:
+    """Checks a manifest and writes it, with its schema, below the workdir.
+
+    Args:
+      source: CSV, JSONL or folder of classes.
+      workdir: Folder (any URI) of the run.
+      recipe: Its `data` names heads and slices; its `evaluation.split` must have clips.
+
+    Raises:
+      ManifestError: If a row cannot be used, or the evaluated split is empty.
+    """
+    manifest = read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
+    if not manifest.split(recipe.evaluation.split):
+        raise ManifestError(
+            manifest.source, [f"no clip in split {recipe.evaluation.split!r}, which evaluation.split names"]
+        )
+    splits = tuple(split for split in SPLITS if manifest.split(split))
+    data = planned(workdir, splits=splits, heads=manifest.heads, slices=manifest.slices)
+    for split in SPLITS:
+        path = os.path.join(data.manifest_dir, f"{split}.jsonl")
+        if split in splits:
+            _write_if_changed(path, "".join(clip.to_json() + "\n" for clip in manifest.split(split)))
+        elif tf.io.gfile.exists(path):
+            tf.io.gfile.remove(path)
+    _write_if_changed(data.schema_file, _schema_text(manifest.heads, manifest.slices))
+    return data, manifest
+
+
+def planned(workdir: str, *, splits: Sequence[str], heads: Sequence[str], slices: Sequence[str]) -> PreparedData:
+    """Where `prepare` puts a data set with these heads and slices."""
+    # Importers cache by path, so the content is part of it.
+    digest = hashlib.sha256(_schema_text(heads, slices).encode()).hexdigest()[:12]
+    return PreparedData(
+        manifest_dir=os.path.join(workdir, "data", "manifest"),
+        schema_file=os.path.join(workdir, "data", f"schema-{digest}", "schema.pbtxt"),
+        splits=tuple(splits),
+        heads=tuple(heads),
+        slices=tuple(slices),
+    )
+
+
+def _schema_text(heads: Sequence[str], slices: Sequence[str]) -> str:
+    return text_format.MessageToString(build_schema(heads, slices))
+
+
+def _write_if_changed(path: str, text: str) -> None:
+    if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path) as file:
+            if file.read() == text:
+                return
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text)

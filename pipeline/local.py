@@ -1,0 +1,122 @@
+"""Runs the pipeline on this machine with TFX's BeamDagRunner, and reports each node as it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.beam import beam_dag_runner
+from tfx.orchestration.pipeline import Pipeline
+
+# Plain DirectRunner first tries to download the Prism binary (Beam 2.68).
+BEAM_ARGS = ("--runner=FnApiRunner",)
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeResult:
+    """What one node did: its outputs are the artifacts by output key, with uri and custom properties."""
+
+    node_id: str
+    seconds: float
+    cached: bool
+    outputs: Mapping[str, list[metadata_store_pb2.Artifact]]
+
+
+class NodeFailedError(RuntimeError):
+    """A node of the pipeline failed; `reason` is its own error, without Beam's wrapping."""
+
+    def __init__(self, node_id: str, reason: BaseException):
+        super().__init__(f"{node_id} failed: {reason}")
+        self.node_id, self.reason = node_id, reason
+
+
+class _Run:
+    """The run in progress. Beam pickles the nodes, so that they can only reach it as a global."""
+
+    current: _Run | None = None
+
+    def __init__(self, node_ids: list[str], say: Callable[[str], None]):
+        self.results: dict[str, NodeResult] = {}
+        self.failed: NodeFailedError | None = None
+        self._node_ids, self._say = node_ids, say
+
+    def start(self, node_id: str) -> None:
+        self._say(f"[{self._node_ids.index(node_id) + 1:2d}/{len(self._node_ids)}] {node_id} …")
+
+    def finish(self, result: NodeResult) -> None:
+        self.results[result.node_id] = result
+        self._say(f"      {'unchanged, from cache' if result.cached else f'done in {result.seconds:.0f} s'}")
+
+    def fail(self, node_id: str, error: BaseException) -> None:
+        self.failed = NodeFailedError(node_id, error)
+
+
+class _ReportingNode(beam_dag_runner.PipelineNodeAsDoFn):
+    def _run_node(self) -> None:
+        run = _Run.current
+        run.start(self._node_id)
+        started = time.monotonic()
+        try:
+            super()._run_node()
+        except Exception as error:
+            run.fail(self._node_id, error)
+            raise
+        cached, outputs = self._last_execution()
+        run.finish(NodeResult(self._node_id, time.monotonic() - started, cached, outputs))
+
+    def _last_execution(self) -> tuple[bool, dict[str, list[metadata_store_pb2.Artifact]]]:
+        with metadata.Metadata(self._mlmd_connection_config) as handle:
+            executions = handle.store.get_executions_by_type(self._pipeline_node.node_info.type.name)
+            last = max(executions, key=lambda execution: execution.id)
+            events = [
+                event
+                for event in handle.store.get_events_by_execution_ids([last.id])
+                if event.type == metadata_store_pb2.Event.OUTPUT
+            ]
+            artifacts = {a.id: a for a in handle.store.get_artifacts_by_id([event.artifact_id for event in events])}
+        outputs: dict[str, list[metadata_store_pb2.Artifact]] = {}
+        for event in events:
+            outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
+        return last.last_known_state == metadata_store_pb2.Execution.CACHED, outputs
+
+
+class _ReportingRunner(beam_dag_runner.BeamDagRunner):
+    _PIPELINE_NODE_DO_FN_CLS = _ReportingNode
+
+
+def run_pipeline(pipeline: Pipeline, say: Callable[[str], None]) -> dict[str, NodeResult]:
+    """Runs a pipeline and gives the result of each node, by node id.
+
+    Args:
+      pipeline: The TFX pipeline.
+      say: Called with one line per event.
+
+    Raises:
+      NodeFailedError: If a node fails.
+    """
+    run = _Run.current = _Run([component.id for component in pipeline.components], say)
+    try:
+        with _orchestrator_arguments():
+            _ReportingRunner().run(pipeline)
+    except Exception as error:
+        if run.failed:
+            raise run.failed from run.failed.reason
+        raise error
+    finally:
+        _Run.current = None
+    return run.results
+
+
+@contextmanager
+def _orchestrator_arguments() -> Iterator[None]:
+    """BeamDagRunner's own Beam pipeline reads the arguments of the process, and offers no other way."""
+    saved, sys.argv = sys.argv, [sys.argv[0], *BEAM_ARGS]
+    try:
+        yield
+    finally:
+        sys.argv = saved

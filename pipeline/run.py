@@ -1,0 +1,63 @@
+"""One run on this machine: check the recipe and the manifest, run the pipeline, tell what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+
+from components.baseline import PreviousBlessedModelStrategy
+from pipeline.config import load_recipe
+from pipeline.dag import build_components
+from pipeline.data import prepare
+from pipeline.local import BEAM_ARGS, NodeResult, run_pipeline
+from pipeline.report import summary
+
+PUSHED = "pushed"
+
+
+def run(
+    data: str, workdir: str, *, recipe: str, overrides: Iterable[str] = (), say: Callable[[str], None] = print
+) -> Mapping[str, NodeResult]:
+    """Runs a recipe on a data set.
+
+    Args:
+      data: CSV, JSONL or folder of classes.
+      workdir: Local folder of everything that the run keeps: examples, models, metadata, logs, and ``pushed/``.
+      recipe: Name of the recipe.
+      overrides: ``key=value`` settings.
+      say: Called with each line for the user.
+
+    Returns:
+      What each node did, by node id.
+
+    Raises:
+      ConfigError: If a setting is wrong.
+      ManifestError: If the manifest is wrong.
+      NodeFailedError: If a step fails.
+    """
+    workdir = os.path.abspath(workdir)
+    settings = load_recipe(recipe, overrides)
+    say(f"Checking {data} …")
+    prepared, manifest = prepare(data, workdir, settings)
+    say(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
+    components = build_components(
+        settings,
+        prepared,
+        push_to=os.path.join(workdir, PUSHED),
+        checkpoints=os.path.join(workdir, "checkpoints"),
+        strategy=PreviousBlessedModelStrategy,
+    )
+    pipeline = Pipeline(
+        pipeline_name="vivit",
+        pipeline_root=os.path.join(workdir, "pipeline"),
+        components=components,
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(os.path.join(workdir, "metadata.db")),
+        beam_pipeline_args=list(BEAM_ARGS),
+    )
+    results = run_pipeline(pipeline, say)
+    say(summary(settings, manifest, results))
+    return results

@@ -1,0 +1,131 @@
+"""Frozen dataclasses to and from plain values: one way for recipes, `--set key=value` and what travels to a step.
+
+Contract: a config built here has the declared types all the way down, or a `ConfigError` names the field with its full
+dotted path, the value, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union
+
+Config = TypeVar("Config")
+
+
+class ConfigError(ValueError):
+    """A setting does not exist or has a value that is not allowed."""
+
+
+def to_json(config: Any) -> str:
+    """JSON of a config, with keys in a fixed order."""
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+
+
+def from_json(kind: type[Config], text: str) -> Config:
+    """The inverse of `to_json`."""
+    return build(kind, json.loads(text))
+
+
+def build(kind: type[Config], values: Mapping[str, Any], path: str = "") -> Config:
+    """Builds a config dataclass from a mapping; fields that it does not name keep their defaults.
+
+    Raises:
+      ConfigError: If a key is unknown, or a value does not fit its field.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise _unknown(path + key, [path + name for name in hints])
+    fields = {key: _value(hints[key], value, path + key) for key, value in values.items()}
+    return _construct(lambda: kind(**fields), path)
+
+
+def override(config: Config, settings: Mapping[str, str]) -> Config:
+    """Applies ``{"train.steps": "200"}``: dotted keys, and values as JSON or as plain text.
+
+    Raises:
+      ConfigError: If a key is unknown, or a value does not fit its field.
+    """
+    for key, text in settings.items():
+        config = _with(config, key.split("."), text, key)
+    return config
+
+
+def _with(config: Any, parts: list[str], text: str, key: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    prefix = key[: len(key) - len(".".join(parts))]
+    name, *rest = parts
+    if name not in hints:
+        raise _unknown(key, [prefix + other for other in hints])
+    current = getattr(config, name)
+    if rest and not dataclasses.is_dataclass(current):
+        raise ConfigError(f"{key}: {prefix + name} is a value, not a group of settings")
+    if not rest and dataclasses.is_dataclass(current):
+        inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(current))
+        raise ConfigError(f"{key} is a group of settings; set one of {inner}")
+    new = _with(current, rest, text, key) if rest else _value(hints[name], _parsed(text), key, text)
+    return _construct(lambda: dataclasses.replace(config, **{name: new}), prefix)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return {"True": True, "False": False, "None": None}.get(text, text.split(",") if "," in text else text)
+
+
+def _construct(make: typing.Callable[[], Any], path: str) -> Any:
+    """Runs a config's own checks; their errors become ours."""
+    try:
+        return make()
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path.rstrip('.')}: {error}" if path else str(error)) from error
+
+
+def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
+    """Checks `value` against a type hint, turning lists into tuples and whole numbers into floats where asked."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _value(next(kind for kind in arguments if kind is not type(None)), value, path, text)
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{path} is {value!r}; it must be one of {', '.join(map(repr, arguments))}")
+        return value
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value, path + ".")
+    if origin is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        kinds = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else list(arguments)
+        if len(items) != len(kinds):
+            raise ConfigError(f"{path} is {value!r}; it must have {len(kinds)} values")
+        return tuple(
+            _value(kind, _parsed(item) if isinstance(item, str) and kind is not str else item, path)
+            for kind, item in zip(kinds, items, strict=True)
+        )
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        return {key: _value(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and text is not None:
+        return text
+    if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
+        return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise ConfigError(f"{path} is {value!r}; it must be of type {wanted}")
+
+
+def _unknown(key: str, known: list[str]) -> ConfigError:
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return ConfigError(f"unknown setting {key!r}; {hint}")
