@@ -137,26 +137,30 @@ def decode_frame(frame: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(frame, channels=3) if frame.dtype == tf.string else frame
 
 
-def resize_smallest(frames: tf.Tensor, size: int) -> tf.Tensor:
-    """Resizes uint8 [..., h, w, 3] (3 or 4 axes) to a short side of `size` pixels, aspect kept, truncating to uint8.
+def frame_size(frame: tf.Tensor) -> tf.Tensor:
+    """(height, width) in pixels, int32 [2], of a JPEG (string scalar; only its header is read) or uint8 [h, w, 3]."""
+    return (tf.io.extract_jpeg_shape(frame) if frame.dtype == tf.string else tf.shape(frame))[:2]
 
-    The new height is max(size, h * size // w) and the new width likewise (DMVR `resize_smallest`); frames that have
-    these sizes already are left alone.
+
+def resized_size(size: tf.Tensor, smallest: int) -> tf.Tensor:
+    """(height, width), int32 [2], of frames of `size` after `resize_smallest`: max(r, h * r // w) and likewise."""
+    return tf.maximum(smallest, size * smallest // size[::-1])
+
+
+def resize_smallest(frames: tf.Tensor, smallest: int) -> tf.Tensor:
+    """Resizes uint8 [..., h, w, 3] (3 or 4 axes) to a short side of `smallest` pixels, aspect kept.
+
+    Sizes and truncation are DMVR's; frames that have the size already are left alone.
     """
-    height, width = tf.shape(frames)[-3], tf.shape(frames)[-2]
-    new_height = tf.maximum(size, height * size // width)
-    new_width = tf.maximum(size, width * size // height)
-    resized = tf.cond(
-        (new_height == height) & (new_width == width),
-        lambda: frames,
-        lambda: resize(frames, new_height, new_width),
-    )
+    size = tf.shape(frames)[-3:-1]
+    new_size = resized_size(size, smallest)
+    resized = tf.cond(tf.reduce_all(new_size == size), lambda: frames, lambda: resize(frames, new_size))
     return tf.ensure_shape(resized, [*frames.shape[:-3], None, None, 3])
 
 
-def resize(frames: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Bilinear resize of uint8 [..., h, w, 3], half-pixel centres, no antialiasing, truncated to uint8."""
-    return tf.cast(tf.image.resize(frames, [height, width], antialias=False), tf.uint8)
+def resize(frames: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Bilinear resize of uint8 [..., h, w, 3] to `size`, half-pixel centres, no antialiasing, truncated to uint8."""
+    return tf.cast(tf.image.resize(frames, size, antialias=False), tf.uint8)
 
 
 def crop(frames: tf.Tensor, top: tf.Tensor, left: tf.Tensor, size: int) -> tf.Tensor:
