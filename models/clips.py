@@ -1,0 +1,239 @@
+"""What the network sees of a video: parse, sample, decode, preprocess; pure tensor functions in that order.
+
+Contract: frames are ``string [n]`` (JPEG bytes) or ``uint8 [n, h, w, 3]``, in time order, n dynamic. Whatever the route
+(tf.data, ``tf.map_fn`` in a serving signature, eager) the same frames give the same uint8 pixels, bit for bit: sampling
+comes before decoding, JPEG is decoded with TensorFlow's default DCT method, every resize is bilinear with half-pixel
+centres and no antialiasing and truncates to uint8, as DMVR does, and all of it runs on the CPU. `normalise` is the one
+function that turns pixels into the network's input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipConfig:
+    """Which frames and pixels of a video make one clip.
+
+    Attributes:
+      num_frames: Frames of a clip, T.
+      stride: Stored frames from one sampled frame to the next.
+      min_resize: Short side after the resize, in pixels; at least `crop_size`.
+      crop_size: Side S of the square crop, in pixels.
+    """
+
+    num_frames: int = 32
+    stride: int = 2
+    min_resize: int = 256
+    crop_size: int = 224
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"ClipConfig.{field.name} must be 1 or more, got {getattr(self, field.name)}.")
+        if self.min_resize < self.crop_size:
+            raise ValueError(
+                f"ClipConfig.min_resize must be at least crop_size ({self.crop_size}), got {self.min_resize}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(T, H, W) of a clip."""
+        return self.num_frames, self.crop_size, self.crop_size
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewsConfig:
+    """The views of one video: `temporal` clips x `spatial` crops (1: centre; 3: along the longer side)."""
+
+    temporal: int = 4
+    spatial: int = 3
+
+    def __post_init__(self):
+        if self.temporal < 1:
+            raise ValueError(f"ViewsConfig.temporal must be 1 or more, got {self.temporal}.")
+        if self.spatial not in (1, 3):
+            raise ValueError(f"ViewsConfig.spatial must be 1 or 3, got {self.spatial}.")
+
+    def __str__(self) -> str:
+        return f"{self.temporal}x{self.spatial}"
+
+    @property
+    def count(self) -> int:
+        """Number of views, V."""
+        return self.temporal * self.spatial
+
+
+def stored_frames(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """Frames of one parsed example, by either storage of `schemas.features.transformed_spec`.
+
+    Args:
+      feature: SparseTensor of JPEG bytes with dense shape [n], or a string scalar, a serialised uint8 [n, h, w, 3].
+
+    Returns:
+      string [n] or uint8 [n, h, w, 3].
+    """
+    if isinstance(feature, tf.SparseTensor):
+        return feature.values
+    return tf.ensure_shape(tf.io.parse_tensor(feature, tf.uint8), [None, None, None, 3])
+
+
+def train_offsets(n: tf.Tensor, clip: ClipConfig) -> tf.Tensor:
+    """Number of first frames that a training clip may have among n stored frames: int32 scalar, 1 or more."""
+    return tf.maximum(n - (clip.num_frames - 1) * clip.stride, 1)
+
+
+def looped_indices(offset: tf.Tensor, n: tf.Tensor, clip: ClipConfig) -> tf.Tensor:
+    """T frame indices from `offset` on; past the last of the n frames the video starts again (DMVR: no padding).
+
+    Args:
+      offset: int32, any shape [...]; first frame.
+      n: int32 scalar, number of stored frames.
+      clip: Length and stride.
+
+    Returns:
+      int32 [..., T] in 0..n-1.
+
+    Raises:
+      tf.errors.InvalidArgumentError: the video has no frames.
+    """
+    n = tf.convert_to_tensor(n)
+    with tf.control_dependencies([tf.debugging.assert_positive(n, "A clip must have at least one frame.")]):
+        steps = tf.range(clip.num_frames) * clip.stride
+    return (tf.convert_to_tensor(offset)[..., tf.newaxis] + steps) % n
+
+
+def train_indices(n: tf.Tensor, clip: ClipConfig, seed: tf.Tensor) -> tf.Tensor:
+    """Indices of a training clip, int32 [T]: uniform offset, short videos loop. `seed` is int32 [2]."""
+    offset = tf.random.stateless_uniform([], seed, 0, train_offsets(n, clip), tf.int32)
+    return looped_indices(offset, n, clip)
+
+
+def view_indices(n: tf.Tensor, clip: ClipConfig, temporal: int) -> tf.Tensor:
+    """Indices of the `temporal` clips that an evaluation sees, int32 [temporal, T]: evenly spread, or the middle one.
+
+    Short videos loop. The offsets of several clips are spaced in float32, as in the reference (DMVR
+    `sample_linspace_sequence`), so that rounding falls on the same side.
+    """
+    room = tf.maximum(n - clip.num_frames * clip.stride, 0)
+    if temporal == 1:
+        offsets = room[tf.newaxis] // 2
+    else:
+        offsets = tf.cast(tf.linspace(0.0, tf.cast(room, tf.float32), temporal), tf.int32)
+    return looped_indices(offsets, n, clip)
+
+
+def _each_frame(function: Callable[[tf.Tensor], tf.Tensor], frames: tf.Tensor) -> tf.Tensor:
+    """Applies a function giving uint8 [h, w, 3] to each of [n, ...]: float intermediates never exceed one frame."""
+    return tf.map_fn(function, frames, fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8))
+
+
+def decode_frame(frame: tf.Tensor) -> tf.Tensor:
+    """JPEG bytes (string scalar) to uint8 [h, w, 3]; a frame that is uint8 already passes through."""
+    return tf.io.decode_jpeg(frame, channels=3) if frame.dtype == tf.string else frame
+
+
+def frame_size(frame: tf.Tensor) -> tf.Tensor:
+    """(height, width) in pixels, int32 [2], of a JPEG (string scalar; only its header is read) or uint8 [h, w, 3]."""
+    return (tf.io.extract_jpeg_shape(frame) if frame.dtype == tf.string else tf.shape(frame))[:2]
+
+
+def resized_size(size: tf.Tensor, smallest: int) -> tf.Tensor:
+    """(height, width), int32 [2], of frames of `size` after `resize_smallest`: max(r, h * r // w) and likewise."""
+    return tf.maximum(smallest, size * smallest // size[::-1])
+
+
+def resize_smallest(frames: tf.Tensor, smallest: int) -> tf.Tensor:
+    """Resizes uint8 [..., h, w, 3] (3 or 4 axes) to a short side of `smallest` pixels, aspect kept.
+
+    Sizes and truncation are DMVR's; frames that have the size already are left alone.
+    """
+    size = tf.shape(frames)[-3:-1]
+    new_size = resized_size(size, smallest)
+    resized = tf.cond(tf.reduce_all(new_size == size), lambda: frames, lambda: resize(frames, new_size))
+    return tf.ensure_shape(resized, [*frames.shape[:-3], None, None, 3])
+
+
+def resize(frames: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Bilinear resize of uint8 [..., h, w, 3] to `size`, half-pixel centres, no antialiasing, truncated to uint8."""
+    return tf.cast(tf.image.resize(frames, size, antialias=False), tf.uint8)
+
+
+def crop(frames: tf.Tensor, top: tf.Tensor, left: tf.Tensor, size: int) -> tf.Tensor:
+    """The square [n, size, size, 3] of uint8 [n, h, w, 3] whose first pixel is (top, left).
+
+    Raises:
+      tf.errors.InvalidArgumentError: the square is not inside the frames; the message gives their shape.
+    """
+    shape = tf.shape(frames)
+    inside = (top >= 0) & (left >= 0) & (top + size <= shape[1]) & (left + size <= shape[2])
+    message = f"A crop of {size} x {size} pixels must lie inside the frames; offset and shape [n, h, w, 3]:"
+    with tf.control_dependencies([tf.debugging.Assert(inside, [message, top, left, shape], summarize=4)]):
+        cropped = frames[:, top : top + size, left : left + size]
+    return tf.ensure_shape(cropped, [frames.shape[0], size, size, 3])
+
+
+def central_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
+    """Centre square of uint8 [n, h, w, 3], offsets rounded down; smaller frames are padded with zeros (black)."""
+    return tf.image.resize_with_crop_or_pad(frames, size, size)
+
+
+def three_crops(frames: tf.Tensor, size: int) -> tf.Tensor:
+    """Three squares along the longer side: uint8 [3, n, size, size, 3] of uint8 [n, h, w, 3].
+
+    Top, centre, bottom where the height exceeds the width, else left, centre, right. The centre is rounded up, unlike
+    `central_crop` (spec §4.5, and the reference).
+
+    Raises:
+      tf.errors.InvalidArgumentError: the frames are smaller than the crop.
+    """
+    room = tf.shape(frames)[1:3] - size
+    centre = (room + 1) // 2
+    tall = room[0] > room[1]
+    crops = []
+    for position in (tf.zeros_like(room), centre, room):
+        top, left = tf.unstack(tf.where([tall, ~tall], position, centre), num=2)
+        crops.append(crop(frames, top, left, size))
+    return tf.stack(crops)
+
+
+def spatial_views(frames: tf.Tensor, size: int, spatial: int) -> tf.Tensor:
+    """The 1 (centre) or 3 crops of uint8 [n, h, w, 3]: uint8 [spatial, n, size, size, 3]."""
+    return central_crop(frames, size)[tf.newaxis] if spatial == 1 else three_crops(frames, size)
+
+
+def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig) -> tf.Tensor:
+    """All views of one video, for evaluation and serving.
+
+    Each stored frame is decoded and resized at most once, however many views use it.
+
+    Args:
+      frames: string [n] of JPEG bytes, or uint8 [n, h, w, 3].
+      clip: Length, stride and sizes.
+      views: Number of clips and crops; 1x1 is the middle clip with the central crop.
+
+    Returns:
+      uint8 [V, T, S, S, 3]; crop 0 with every clip first, then crop 1, then crop 2 (spec §4.5).
+
+    Raises:
+      tf.errors.InvalidArgumentError: no frames, or bytes that are no JPEG.
+    """
+    # The GPU's resize rounds otherwise, and truncation makes a whole grey level of it.
+    with tf.device("CPU:0"):
+        indices = tf.reshape(view_indices(tf.shape(frames)[0], clip, views.temporal), [-1])
+        used, position = tf.unique(indices)
+        decoded = _each_frame(
+            lambda frame: resize_smallest(decode_frame(frame), clip.min_resize), tf.gather(frames, used)
+        )
+        crops = spatial_views(decoded, clip.crop_size, views.spatial)
+        sampled = tf.gather(crops, position, axis=1)
+        return tf.reshape(sampled, [views.count, *clip.shape, 3])
+
+
+def normalise(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 pixels of any shape to the network's input, float32 in [-1, 1]: pixel * (2 / 255) - 1."""
+    return tf.cast(pixels, tf.float32) * tf.constant(2 / 255, tf.float32) - 1.0

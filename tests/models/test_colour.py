@@ -1,0 +1,74 @@
+"""models.colour against the reference's numbers and tf.image."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import colour
+
+FOLDER = Path(__file__).parents[1] / "golden" / "preprocessing"
+GOLDEN = np.load(FOLDER / "train_ops.npz")
+ARGUMENTS = json.loads((FOLDER / "train_ops.json").read_text())["colour"]
+
+
+def drawn(jitter, drop):
+    """Two clips: golden arguments, then none at all."""
+    values = {
+        "brightness": [ARGUMENTS["brightness_delta"], 0.0],
+        "saturation": [ARGUMENTS["saturation"], 1.0],
+        "contrast": [ARGUMENTS["contrast"], 1.0],
+        "hue": [ARGUMENTS["hue_delta"], 0.0],
+    }
+    flags = {"jitter_colour": tf.constant([jitter, False]), "drop_colour": tf.constant([drop, False])}
+    return {name: tf.constant(value) for name, value in values.items()} | flags
+
+
+def test_each_step_equals_the_reference():
+    np.testing.assert_allclose(
+        colour.adjust_saturation(GOLDEN["colour_1_brightness"], ARGUMENTS["saturation"]),
+        GOLDEN["colour_2_saturation"],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        colour.adjust_contrast(GOLDEN["colour_2_saturation"], ARGUMENTS["contrast"]),
+        GOLDEN["colour_3_contrast"],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        colour.adjust_hue(GOLDEN["colour_3_contrast"], ARGUMENTS["hue_delta"]), GOLDEN["colour_4_hue"], atol=1e-5
+    )
+    np.testing.assert_allclose(colour.greyscale(GOLDEN["normalised"]), GOLDEN["colour_drop_of_normalised"], atol=1e-5)
+
+
+def test_all_steps_together_equal_the_reference_and_touch_only_their_clip():
+    batch = tf.stack([GOLDEN["normalised"]] * 2)
+    jittered = colour.apply(batch, drawn(jitter=True, drop=False))
+    np.testing.assert_allclose(jittered[0], GOLDEN["colour_out"], atol=1e-5)
+    np.testing.assert_array_equal(jittered[1], batch[1])
+    dropped = colour.apply(batch, drawn(jitter=False, drop=True))
+    np.testing.assert_allclose(dropped[0], GOLDEN["colour_drop_of_normalised"], atol=1e-5)
+    np.testing.assert_array_equal(dropped[1], batch[1])
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.4])
+@pytest.mark.parametrize("delta", [-0.2, 0.17])
+def test_saturation_and_hue_equal_tf_image_on_every_kind_of_colour(factor, delta):
+    levels = np.linspace(0, 1, 6, dtype=np.float32)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, 36, 6, 3)
+    np.testing.assert_allclose(
+        colour.adjust_saturation(cube, factor), tf.image.adjust_saturation(cube, factor), atol=1e-5
+    )
+    np.testing.assert_allclose(colour.adjust_hue(cube, delta), tf.image.adjust_hue(cube, delta), atol=1e-5)
+
+
+def test_draws_keep_to_ranges_and_probabilities():
+    draws = [colour.draw(0.8, 0.1, tf.constant([5, i])) for i in range(400)]
+    for name, (low, high) in {"brightness": colour.BRIGHTNESS, "contrast": colour.CONTRAST, "hue": colour.HUE}.items():
+        values = np.array([float(d[name]) for d in draws])
+        assert low <= values.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < values.max() <= high
+    assert 0.74 < np.mean([bool(d["jitter_colour"]) for d in draws]) < 0.86
+    assert 0.06 < np.mean([bool(d["drop_colour"]) for d in draws]) < 0.15
