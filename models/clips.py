@@ -48,14 +48,20 @@ class ClipConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ViewsConfig:
-    """The views of one video: `temporal` clips x `spatial` crops (1: centre; 3: along the longer side)."""
+    """The views of one video: `temporal` clips x `spatial` crops (1: centre; 3: along the longer side).
+
+    At most `per_step` of them are in the network at a time, so that memory does not grow with their number.
+    """
 
     temporal: int = 4
     spatial: int = 3
+    per_step: int = 4
 
     def __post_init__(self):
         if self.temporal < 1:
             raise ValueError(f"ViewsConfig.temporal must be 1 or more, got {self.temporal}.")
+        if self.per_step < 1:
+            raise ValueError(f"ViewsConfig.per_step must be 1 or more, got {self.per_step}.")
         if self.spatial not in (1, 3):
             raise ValueError(f"ViewsConfig.spatial must be 1 or 3, got {self.spatial}.")
 
@@ -66,6 +72,9 @@ class ViewsConfig:
     def count(self) -> int:
         """Number of views, V."""
         return self.temporal * self.spatial
+
+
+CENTRE_VIEW = ViewsConfig(temporal=1, spatial=1)
 
 
 def stored_frames(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:

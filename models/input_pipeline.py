@@ -131,7 +131,7 @@ def eval_dataset(
 
     def example(serialised):
         frames, element = _parse(serialised, heads, storage)
-        pixels = clips.make_views(frames, clip, views or ViewsConfig(1, 1))
+        pixels = clips.make_views(frames, clip, views or clips.CENTRE_VIEW)
         return element | {"clip": pixels if views else pixels[0]}
 
     dataset = _records(sorted(files)).map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

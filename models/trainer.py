@@ -94,7 +94,8 @@ def run_fn(fn_args) -> None:
     classes = {head: read_classes(graph, head) for head in config.heads}
     num_clips = _check_labels(train_files, classes, config)
 
-    keras.utils.set_random_seed(config.train.seed)
+    # Not 0: TensorFlow then compares the tensor that seeds tf.data's shuffle with a number, and fails.
+    keras.utils.set_random_seed(config.train.seed + 1)
     model = build_vivit(
         config.model, clip_shape=config.clip.shape, heads={head: len(names) for head, names in classes.items()}
     )
@@ -114,7 +115,8 @@ def run_fn(fn_args) -> None:
     ServedModel(model, clip=config.clip, views=config.views, classes=classes).save(
         fn_args.serving_model_dir, card, expected
     )
-    tf.io.gfile.rmtree(checkpoints)
+    if tf.io.gfile.exists(checkpoints):
+        tf.io.gfile.rmtree(checkpoints)
 
 
 def train(

@@ -40,13 +40,14 @@ class _Run:
 
     current: _Run | None = None
 
-    def __init__(self, node_ids: list[str], say: Callable[[str], None]):
+    def __init__(self, total: int, say: Callable[[str], None]):
         self.results: dict[str, NodeResult] = {}
         self.failed: NodeFailedError | None = None
-        self._node_ids, self._say = node_ids, say
+        self._started, self._total, self._say = 0, total, say
 
     def start(self, node_id: str) -> None:
-        self._say(f"[{self._node_ids.index(node_id) + 1:2d}/{len(self._node_ids)}] {node_id} …")
+        self._started += 1
+        self._say(f"[{self._started:2d}/{self._total}] {node_id} …")
 
     def finish(self, result: NodeResult) -> None:
         self.results[result.node_id] = result
@@ -99,7 +100,7 @@ def run_pipeline(pipeline: Pipeline, say: Callable[[str], None]) -> dict[str, No
     Raises:
       NodeFailedError: If a node fails.
     """
-    run = _Run.current = _Run([component.id for component in pipeline.components], say)
+    run = _Run.current = _Run(len(pipeline.components), say)
     try:
         with _orchestrator_arguments():
             _ReportingRunner().run(pipeline)
