@@ -16,11 +16,11 @@ import math
 
 import tensorflow as tf
 
-from models import clips, colour, randaugment
+from models import clips, colour, losses, randaugment
 from models.clips import ClipConfig
 
 # What each stateless draw of a clip is for; a number must never change its meaning, or resumed runs would differ.
-_SCALE, _CROP, _FLIP, _COLOUR, _RANDAUGMENT = range(5)
+_SCALE, _CROP, _FLIP, _COLOUR, _RANDAUGMENT, _MIXUP = range(6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,7 @@ class AugmentConfig:
       drop_colour: Probability of greyscale, drawn apart from `colour`.
       randaugment_layers: Operations per clip, 0 is off; excludes `colour` and `drop_colour`, as in the reference.
       randaugment_magnitude: Strength of the operations; 10 is the scale's nominal maximum, the paper uses 15 and 20.
+      mixup: Alpha of mixup's Beta(alpha, alpha), see `models.losses.mixup`; 0 is off.
       parity: Compute RandAugment with the reference's defects (`models.randaugment`).
     """
 
@@ -45,6 +46,7 @@ class AugmentConfig:
     drop_colour: float = 0.1
     randaugment_layers: int = 0
     randaugment_magnitude: int = 10
+    mixup: float = 0.0
     parity: bool = False
 
     def __post_init__(self):
@@ -53,6 +55,8 @@ class AugmentConfig:
                 raise ValueError(f"AugmentConfig.{name} is a probability in [0, 1], got {getattr(self, name)}.")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"AugmentConfig.scale must be None or (low, high) with 0 < low <= high, got {self.scale}.")
+        if self.mixup < 0:
+            raise ValueError(f"AugmentConfig.mixup must be 0 or more, got {self.mixup}.")
         if self.randaugment_layers < 0 or self.randaugment_magnitude < 0:
             raise ValueError(
                 "AugmentConfig.randaugment_layers and randaugment_magnitude must be 0 or more, got "
@@ -98,8 +102,8 @@ def draw(size: tf.Tensor, clip: ClipConfig, config: AugmentConfig, seed: tf.Tens
 
     Returns:
       "corner" int32 [2], first row and column of the window; "grid" float32 [2, S], for each row and column of the
-      crop the position in the window that it shows; and the draws of `models.colour` and `models.randaugment`, as
-      far as they are on.
+      crop the position in the window that it shows; the draws of `models.colour` and `models.randaugment`; and
+      "mixup", a weight of which the step takes its batch's first: the last three as far as they are on.
     """
 
     def uniform(purpose, shape, low=0.0, high=1.0, dtype=tf.float32):
@@ -125,6 +129,8 @@ def draw(size: tf.Tensor, clip: ClipConfig, config: AugmentConfig, seed: tf.Tens
         drawn |= colour.draw(config.colour, config.drop_colour, tf.random.fold_in(seed, _COLOUR))
     if config.randaugment_layers:
         drawn |= randaugment.draw(config.randaugment_layers, tf.random.fold_in(seed, _RANDAUGMENT))
+    if config.mixup:
+        drawn["mixup"] = losses.mixup_weight(config.mixup, tf.random.fold_in(seed, _MIXUP))
     return drawn
 
 
