@@ -48,7 +48,8 @@ class TooManyBadVideosError(RuntimeError):
 class Quarantine(Artifact):
     """Clips that could not be decoded: JSON lines of id, path, stage, reason and bytes, one file per split."""
 
-    TYPE_NAME = "VideoQuarantine"
+    # Kubeflow asks a custom type for <namespace>.<Name>.
+    TYPE_NAME = "vivit.Quarantine"
 
 
 class VideoExampleGenSpec(FileBasedExampleGenSpec):

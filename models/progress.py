@@ -48,8 +48,8 @@ class Progress:
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
         """Reports an evaluation."""
-        self._write(step, metrics)
-        _logger.info("step %d/%d: %s (centre view)", step, self._total, _in_words(metrics))
+        self._write(step, {f"eval/{name}": value for name, value in metrics.items()})
+        _logger.info("step %d/%d: eval, centre view: %s", step, self._total, _in_words(metrics))
 
     def report(self, step: int, learning_rate: float, *, now: bool = False) -> None:
         """Reports the steps since the last report, if enough time has passed or `now`."""
@@ -59,7 +59,15 @@ class Progress:
         metrics = {name: value / self._count for name, value in self._sums.items()}
         speed = (step - self._reported_step) * self._batch_size / elapsed
         waited = self._waited / elapsed
-        self._write(step, {**metrics, "learning_rate": learning_rate, "clips_per_second": speed, "input_wait": waited})
+        self._write(
+            step,
+            {
+                **{f"train/{name}": value for name, value in metrics.items()},
+                "learning_rate": learning_rate,
+                "clips_per_second": speed,
+                "input_wait": waited,
+            },
+        )
         _logger.info(
             "step %d/%d: %s, %.0f clips/s, %.0f %% waiting for input",
             step, self._total, _in_words(metrics), speed, 100 * waited,

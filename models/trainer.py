@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import logging
@@ -16,7 +17,7 @@ import tensorflow_transform as tft
 
 from models import augment, clips, input_pipeline, losses, scores
 from models.export import ServedModel
-from models.optimizers import OptimizerConfig, build_optimizer
+from models.optimizers import OptimizerConfig, build_optimizer, clip_by_global_norm
 from models.preprocessing import read_classes
 from models.progress import Progress
 from models.vivit import ViViTConfig, build_vivit
@@ -161,7 +162,7 @@ def train(
             batch = next(batches)
         ids = batch.pop("id")
         # The step before is read while this one runs.
-        finished, running = running, (done, ids, step_fn(batch))
+        finished, running = running, (done, ids, step_fn(batch, tf.constant(done)))
         if finished:
             progress.add(_finite(*finished))
         if done == total:
@@ -175,35 +176,53 @@ def train(
 
 
 def _train_step(model: keras.Model, optimizer: keras.Optimizer, config: TrainerConfig):
-    @tf.function(jit_compile=config.train.jit_compile)
-    def step(batch):
+    """A compiled step: a batch and its number in, scalar metrics out; updates the weights."""
+    train = config.train
+
+    @tf.function(jit_compile=train.jit_compile)
+    def step(batch, number):
         pixels = augment.apply(batch["clip"], batch["augment"], config.augment)
+        targets = _one_hot(model, batch["labels"])
+        if train.mixup:
+            weight = losses.mixup_weight(train.mixup, tf.stack([train.seed, number]))
+            pixels = losses.mixup(pixels, weight)
+            targets = {head: losses.mixup(target, weight) for head, target in targets.items()}
         with tf.GradientTape() as tape:
             logits = model(pixels, training=True)
-            loss = losses.mean_over_heads(logits, batch["labels"], label_smoothing=config.train.label_smoothing)
-        gradients = tape.gradient(loss, model.trainable_variables)
+            loss = losses.mean_over_heads(
+                {
+                    head: losses.softmax_cross_entropy(logits[head], target, label_smoothing=train.label_smoothing)
+                    for head, target in targets.items()
+                }
+            )
+        gradients, norm = clip_by_global_norm(
+            tape.gradient(loss, model.trainable_variables), train.optimizer.max_grad_norm
+        )
         optimizer.apply(gradients, model.trainable_variables)
-        top_1 = {head: scores.top_1(logits[head], labels) for head, labels in batch["labels"].items()}
-        return {"loss": loss, "gradient_norm": tf.linalg.global_norm(gradients), **_named("top_1", top_1)}
+        averages = {name: total / count for name, (total, count) in scores.metrics(logits, targets).items()}
+        return {**averages, "loss": loss, "gradient_norm": norm}
 
     return step
 
 
 def evaluate(model: keras.Model, config: TrainerConfig, files: Sequence[str]) -> dict[str, float]:
-    """Top-1 accuracy of each head on the centre view."""
+    """Loss and accuracies on the centre view, of each head and of all together (`scores.metrics`)."""
 
     @tf.function
-    def hits(batch):
+    def score(batch):
         logits = model(clips.normalise(batch["clip"]), training=False)
-        return {
-            head: tf.cast(tf.argmax(logits[head], -1) == tf.cast(labels, tf.int64), tf.float32)
-            for head, labels in batch["labels"].items()
-        }
+        return scores.metrics(logits, _one_hot(model, batch["labels"]))
 
-    found = [hits({key: batch[key] for key in ("clip", "labels")}) for batch in _eval_dataset(config, files, None)]
-    return _named(
-        "eval_top_1", {head: float(np.mean(np.concatenate([f[head] for f in found]))) for head in config.heads}
-    )
+    totals = collections.defaultdict(lambda: np.zeros(2))
+    for batch in _eval_dataset(config, files, None):
+        del batch["id"]
+        for name, pair in score(batch).items():
+            totals[name] += np.array(pair)
+    return {name: float(total / count) for name, (total, count) in totals.items()}
+
+
+def _one_hot(model: keras.Model, labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {head: tf.one_hot(label, model.output[head].shape[-1]) for head, label in labels.items()}
 
 
 def logits_of(
@@ -277,7 +296,3 @@ def _finite(step: int, ids: tf.Tensor, metrics: Mapping[str, tf.Tensor]) -> dict
         names = ", ".join(clip_id.decode() for clip_id in ids.numpy())
         raise TrainingError(f"the loss is {values['loss']} at step {step}; the clips of the batch: {names}")
     return values
-
-
-def _named(name: str, by_head: Mapping[str, Any]) -> dict[str, Any]:
-    return {name if len(by_head) == 1 else f"{name}/{head}": value for head, value in by_head.items()}

@@ -9,7 +9,7 @@ Command  vivit demo
 
 from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
-from models.optimizers import OptimizerConfig
+from models.optimizers import OptimizerConfig, ScheduleConfig
 
 from components.video import IngestConfig
 from models.evaluation import EvaluationConfig
@@ -26,6 +26,13 @@ RECIPE = Recipe(
     # No flip and no colour: a flip changes the motion.
     augment=AugmentConfig(scale=None, flip=0.0, colour=0.0, drop_colour=0.0),
     model=ViViTConfig(tubelet=(2, 12, 12), hidden_size=96, num_layers=3, temporal_layers=2, num_heads=3, mlp_dim=384),
-    train=TrainConfig(epochs=40, batch_size=64, optimizer=OptimizerConfig(), eval_epochs=5),
+    train=TrainConfig(
+        epochs=40,
+        batch_size=64,
+        optimizer=OptimizerConfig(
+            name="adamw", schedule=ScheduleConfig(base_learning_rate=2e-3, warmup=0.1), weight_decay=0.05
+        ),
+        eval_epochs=5,
+    ),
     evaluation=EvaluationConfig(min_top_1=0.8, max_top_1_drop=0.02),
 )
