@@ -48,8 +48,8 @@ class TooManyBadVideosError(RuntimeError):
 class Quarantine(Artifact):
     """Clips that could not be decoded: JSON lines of id, path, stage, reason and bytes, one file per split."""
 
-    # Kubeflow asks a custom type for <namespace>.<Name>.
-    TYPE_NAME = "vivit.Quarantine"
+    # Kubeflow imports the class by this name; see components/__init__.py.
+    TYPE_NAME = "components.Quarantine"
 
 
 class VideoExampleGenSpec(FileBasedExampleGenSpec):

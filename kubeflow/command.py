@@ -15,7 +15,7 @@ DEFAULT_IMAGE = "YOUR-REGISTRY/vivit-tfx:latest"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_recipe_arguments(parser, default="demo")
-    parser.add_argument("--output", required=True, help="file to write, .yaml or .json")
+    parser.add_argument("--output", required=True, help="YAML file to write")
     parser.add_argument("--workdir", default=DEFAULT_WORKDIR, help="bucket of everything that the runs keep")
     parser.add_argument("--image", default=DEFAULT_IMAGE, help="image made from kubeflow/Dockerfile")
     parser.add_argument("--data", help="manifest or folder of classes to check and prepare in the workdir now")

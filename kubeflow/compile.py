@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
+import yaml
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 from tfx.orchestration.pipeline import Pipeline
 
-from kubeflow.resources import set_resources
+from kubeflow.resources import add_example_gen_resources, set_resources
 from pipeline.config import heads_of, load_recipe
 from pipeline.dag import build_components
 from pipeline.data import planned, prepare
@@ -35,7 +36,7 @@ def compile_recipe(
     Args:
       recipe: Name of the recipe.
       overrides: ``key=value`` settings.
-      output: File to write.
+      output: YAML file to write.
       workdir: Folder (any URI that the cluster reads and writes) of everything that the runs keep.
       image: Container image with this project installed.
       data: Manifest or folder of classes, checked and prepared in the workdir; without it, the heads and slices are
@@ -69,11 +70,11 @@ def compile_recipe(
         enable_cache=True,
         beam_pipeline_args=list(BEAM_ARGS),
     )
-    KubeflowV2DagRunner(
-        config=KubeflowV2DagRunnerConfig(
-            display_name=f"ViViT, recipe {recipe}", default_image=image, use_pipeline_spec_2_1=True
-        ),
-        output_dir=os.path.dirname(os.path.abspath(output)),
-        output_filename=os.path.basename(output),
-    ).run(pipeline, write_out=True)
+    config = KubeflowV2DagRunnerConfig(
+        display_name=f"ViViT, recipe {recipe}", default_image=image, use_pipeline_spec_2_1=True
+    )
+    spec = KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)["pipelineSpec"]
+    add_example_gen_resources(spec, components)
+    with open(output, "w", encoding="utf-8") as file:
+        yaml.safe_dump(spec, file, sort_keys=True)
     say(f"{output}: {len(components)} nodes, heads {', '.join(prepared.heads)}, image {image}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.components import FileBasedExampleGen
 from tfx.dsl.components.base.base_component import BaseComponent
 
 from schemas.config import ConfigError
@@ -44,3 +47,11 @@ def set_resources(components: Iterable, accelerator: str | None) -> None:
                 raise ConfigError(f"--accelerator {accelerator}: wanted TYPE:COUNT, e.g. nvidia.com/gpu:1")
             spec.accelerator.type, spec.accelerator.count = kind, int(count)
         component.with_platform_config(spec)
+
+
+def add_example_gen_resources(spec: dict[str, Any], components: Iterable) -> None:
+    """Adds to a compiled spec what TFX's step builder leaves out: the resources of a file-based ExampleGen."""
+    for component in components:
+        if isinstance(component, FileBasedExampleGen):
+            container = spec["deploymentSpec"]["executors"][f"{component.id}_executor"]["container"]
+            container["resources"] = json_format.MessageToDict(component.platform_config)

@@ -7,12 +7,11 @@ Expect   top-1 0.9 or more over 4x3 views, on digits never seen in training.
 Command  vivit demo
 """
 
+from components.video import IngestConfig
 from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
-from models.optimizers import OptimizerConfig, ScheduleConfig
-
-from components.video import IngestConfig
 from models.evaluation import EvaluationConfig
+from models.optimizers import OptimizerConfig, ScheduleConfig
 from models.trainer import TrainConfig
 from models.vivit import ViViTConfig
 from pipeline.config import DataConfig, Recipe
