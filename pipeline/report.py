@@ -86,8 +86,8 @@ def _accuracy_lines(recipe: Recipe, manifest: Manifest, evaluator: NodeResult) -
 def _gate_lines(results: Mapping[str, NodeResult]) -> list[str]:
     evaluator = results["Evaluator"]
     blessed = _int(evaluator.outputs["blessing"][0], "blessed") == 1
-    baseline = results["ProductionModel"].outputs.get("model")
-    against = "the model in production" if baseline else "its thresholds alone: no model is in production yet"
+    compared = _int(evaluator.outputs["blessing"][0], "baseline_model_id")
+    against = "the model in production" if compared else "its thresholds alone: no model is in production yet"
     canary = results["ModelCanary"].outputs["blessing"][0]
     serves = "serves" if _int(canary, "blessed") == 1 else "DOES NOT SERVE"
     pushed = results["Pusher"].outputs["pushed_model"][0]

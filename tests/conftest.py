@@ -1,4 +1,4 @@
-"""What several test files need: small real videos and one finished run of the pipeline."""
+"""What several test files need: small real videos, and finished runs of the pipeline on them."""
 
 from __future__ import annotations
 
@@ -11,53 +11,72 @@ from pathlib import Path
 
 import pytest
 
-# A network and a run as small as they can be: what they learn does not matter.
+from tests.videos import write_colour_classes
+
+# A network and a run as small as they can be.
 TINY = (
-    "train.epochs=2",
     "train.batch_size=8",
+    "train.eval_epochs=100",
     "model.hidden_size=24",
     "model.num_layers=1",
     "model.temporal_layers=1",
     "model.mlp_dim=24",
-    "evaluation.min_top_1=0",
-    "evaluation.max_top_1_drop=1",
     "views.temporal=2",
 )
+# What the network learns does not matter: any model may go out.
+UNGATED = ("train.epochs=1", "evaluation.min_top_1=0", "evaluation.max_top_1_drop=1")
 
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
     """A run of the pipeline, with what it printed."""
 
-    manifest: Path
+    data: Path
     workdir: Path
     results: dict
     lines: list[str]
 
     @property
+    def text(self) -> str:
+        """Everything printed."""
+        return "\n".join(self.lines)
+
+    @property
     def pushed(self) -> list[Path]:
         """Pushed versions, oldest first."""
-        return sorted((self.workdir / "pushed").iterdir()) if (self.workdir / "pushed").exists() else []
+        return sorted((self.workdir / "pushed").iterdir())
+
+    def artifact(self, node: str, key: str) -> str:
+        """URI of an output artifact."""
+        return self.results[node].outputs[key][0].uri
+
+
+def run_pipeline(data: Path, workdir: Path, *overrides: str, recipe: str = "demo") -> FinishedRun:
+    """Runs a recipe, tiny, on a manifest or folder."""
+    from pipeline.run import run
+
+    lines: list[str] = []
+    results = run(str(data), str(workdir), recipe=recipe, overrides=[*TINY, *overrides], say=lines.append)
+    return FinishedRun(data, workdir, dict(results), lines)
 
 
 @pytest.fixture(scope="session")
 def small_demo(tmp_path_factory) -> Path:
-    """Manifest of 40 training and 16 evaluation clips of the demo."""
+    """Manifest of 40 training and 16 evaluation clips of the demo, with two heads."""
     from pipeline.demo_data import write_demo_data
 
     return write_demo_data(tmp_path_factory.mktemp("videos"), train=40, eval=16)
 
 
-def run_pipeline(manifest: Path, workdir: Path, *overrides: str, recipe: str = "demo") -> FinishedRun:
-    """Runs a recipe, tiny, on a manifest."""
-    from pipeline.run import run
-
-    lines: list[str] = []
-    results = run(str(manifest), str(workdir), recipe=recipe, overrides=[*TINY, *overrides], say=lines.append)
-    return FinishedRun(manifest, workdir, dict(results), lines)
+@pytest.fixture(scope="session")
+def two_heads_run(small_demo, tmp_path_factory) -> FinishedRun:
+    """A manifest with two heads, storage raw."""
+    return run_pipeline(small_demo, tmp_path_factory.mktemp("two_heads"), *UNGATED, "data.heads=verb,noun")
 
 
 @pytest.fixture(scope="session")
-def finished_run(small_demo, tmp_path_factory) -> FinishedRun:
-    """One run of the demo's recipe, tiny: single head, storage raw."""
-    return run_pipeline(small_demo, tmp_path_factory.mktemp("run"))
+def colours_run(tmp_path_factory) -> FinishedRun:
+    """A folder per class, one head, storage jpeg; easy enough to be learned in seconds."""
+    folder = write_colour_classes(tmp_path_factory.mktemp("colours"), per_class=24)
+    workdir = tmp_path_factory.mktemp("colours_run")
+    return run_pipeline(folder, workdir, "data.heads=label", "data.storage=jpeg", "train.epochs=15")

@@ -1,0 +1,88 @@
+"""The whole pipeline on real video files, on the real BeamDagRunner."""
+
+from __future__ import annotations
+
+import csv
+import random
+import re
+
+import pytest
+
+from components.manifest import read_manifest
+from pipeline.report import overall_metrics
+from tests.conftest import UNGATED, run_pipeline
+
+pytestmark = pytest.mark.end_to_end
+
+
+def test_a_folder_of_classes_becomes_a_pushed_model(colours_run):
+    metrics = overall_metrics(colours_run.results["Evaluator"].outputs["evaluation"][0])
+    assert metrics["label"]["top_1"] >= 0.9
+    (version,) = colours_run.pushed
+    assert (version / "saved_model.pb").exists()
+
+
+def test_the_summary_tells_clips_classes_views_blessing_and_what_to_try(colours_run):
+    for told in (
+        "72 in (",
+        "72 out, 0 dropped",
+        "label: 3 (blue, green, red)",
+        "(2x3 views)",
+        "(1x1)",
+        "BLESSED",
+        "serves: 4 clips through 4 signatures",
+        str(colours_run.pushed[0]),
+        "vivit predict --model",
+    ):
+        assert told in colours_run.text, told
+
+
+def test_two_heads_are_trained_scored_and_named(two_heads_run):
+    metrics = overall_metrics(two_heads_run.results["Evaluator"].outputs["evaluation"][0])
+    assert {"verb", "verb_centre_view", "noun", "noun_centre_view"} == set(metrics)
+    assert all(output["example_count"] == 16 for output in metrics.values())
+    assert "verb: 8 (" in two_heads_run.text
+    assert "noun: 10 (" in two_heads_run.text
+
+
+def test_metrics_are_sliced_by_class_and_by_column(two_heads_run):
+    import tensorflow_model_analysis as tfma
+
+    result = tfma.load_eval_result(two_heads_run.artifact("Evaluator", "evaluation"))
+    sliced_by = {key[0][0] for key, _ in result.slicing_metrics if key}
+    assert {"label/verb", "label/noun", "slice/background"} <= sliced_by
+    (plots,) = [plots for key, plots in result.plots if key == ()]
+    assert "multiClassConfusionMatrixAtThresholds" in plots["verb"][""]
+
+
+def test_a_second_run_recomputes_nothing_and_pushes_nothing(two_heads_run):
+    pushed = two_heads_run.pushed
+    again = run_pipeline(two_heads_run.data, two_heads_run.workdir, *UNGATED, "data.heads=verb,noun")
+    assert {node for node, result in again.results.items() if not result.cached} == {"ProductionModel"}
+    assert two_heads_run.pushed == pushed
+    assert "9 unchanged from cache" in again.text
+
+
+def test_a_worse_model_is_refused_with_its_reason_and_not_pushed(colours_run, tmp_path):
+    pushed = colours_run.pushed
+    manifest = tmp_path / "shuffled.csv"
+    clips = read_manifest(str(colours_run.data)).clips
+    labels = [clip.labels["label"] for clip in clips if clip.split == "train"]
+    random.Random(0).shuffle(labels)
+    with manifest.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "split"])
+        for clip in clips:
+            rows.writerow([clip.path, labels.pop() if clip.split == "train" else clip.labels["label"], clip.split])
+    worse = run_pipeline(
+        manifest,
+        colours_run.workdir,
+        "data.heads=label",
+        "data.storage=jpeg",
+        "train.epochs=2",
+        "evaluation.min_top_1=0",
+    )
+    assert "NOT BLESSED, held against the model in production" in worse.text
+    assert re.search(r"label: top_1 changed by -0\.\d+ against the model in production", worse.text)
+    assert "Nothing was pushed" in worse.text
+    assert colours_run.pushed == pushed
