@@ -60,9 +60,10 @@ class VideoExampleGenSpec(FileBasedExampleGenSpec):
 
 
 class _Progress:
-    """Says every few seconds how many clips this process has done."""
+    """Says every few seconds how many clips of a split this worker has done."""
 
-    def __init__(self):
+    def __init__(self, split: str, total: int):
+        self._split, self._total = split, total
         self._lock, self._done, self._said = threading.Lock(), 0, time.monotonic()
 
     def advance(self) -> None:
@@ -70,19 +71,19 @@ class _Progress:
             self._done += 1
             if time.monotonic() - self._said >= _PROGRESS_SECONDS:
                 self._said = time.monotonic()
-                _logger.info("%d clips decoded", self._done)
+                _logger.info("%s: %d of %d clips decoded", self._split, self._done, self._total)
 
 
 class ClipToExample(beam.DoFn):
     """Turns one line of JSON into a raw example, or into a row of the quarantine."""
 
-    def __init__(self, config: IngestConfig):
-        self._config = config
+    def __init__(self, config: IngestConfig, split: str, total: int):
+        self._config, self._split, self._total = config, split, total
         self._good, self._bad = (Metrics.counter(_METRICS, name) for name in ("good", "bad"))
 
     def setup(self) -> None:
         """Starts this worker's progress."""
-        self._progress = _Progress()
+        self._progress = _Progress(self._split, self._total)
 
     def process(self, line: str) -> Iterator:
         """Yields the example to the main output, or the row to `QUARANTINE_KEY`."""
@@ -123,12 +124,13 @@ def clip_to_example(clip: Clip, config: IngestConfig) -> tf.train.Example:
 def _ManifestToExamples(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str):
     config = IngestConfig(**json.loads(exec_properties[INGEST_KEY]))
     manifest = os.path.join(exec_properties["input_base"], split_pattern)
+    split, total = os.path.splitext(split_pattern)[0], sum(1 for _ in _lines(manifest))
     clips = (
         pipeline
         | "Read" >> beam.io.ReadFromText(manifest)
         # Spreads the clips over the workers: a manifest is too small a file to be split by itself.
         | "Spread" >> beam.Reshuffle()
-        | "Decode" >> beam.ParDo(ClipToExample(config)).with_outputs(QUARANTINE_KEY, main="examples")
+        | "Decode" >> beam.ParDo(ClipToExample(config, split, total)).with_outputs(QUARANTINE_KEY, main="examples")
     )
     quarantine = os.path.join(exec_properties[QUARANTINE_KEY], split_pattern)
     _ = clips[QUARANTINE_KEY] | "Quarantine" >> beam.io.WriteToText(quarantine, shard_name_template="", num_shards=1)
@@ -157,15 +159,15 @@ class VideoExampleGenExecutor(BaseExampleGenExecutor):
 
 def read_quarantine(uri: str) -> list[dict[str, Any]]:
     """Rows of a quarantine artifact, of all splits."""
-    return [json.loads(line) for line in _lines(uri)]
+    return [json.loads(line) for line in _lines(os.path.join(uri, "*.jsonl"))]
 
 
 def _read_clips(uri: str) -> list[Clip]:
-    return [Clip.from_json(line) for line in _lines(uri)]
+    return [Clip.from_json(line) for line in _lines(os.path.join(uri, "*.jsonl"))]
 
 
-def _lines(folder: str) -> Iterator[str]:
-    for path in sorted(tf.io.gfile.glob(os.path.join(folder, "*.jsonl"))):
+def _lines(pattern: str) -> Iterator[str]:
+    for path in sorted(tf.io.gfile.glob(pattern)):
         with tf.io.gfile.GFile(path) as file:
             yield from (line for line in file if line.strip())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping
 
 import tensorflow_model_analysis as tfma
@@ -125,7 +127,15 @@ def _try_lines(manifest: Manifest, pusher: NodeResult) -> list[str]:
         return ["Nothing was pushed; the lines above say why."]
     clips = [clip.path for clip in manifest.split("eval")[:1]]
     model = _shown(os.path.dirname(_text(pushed, "pushed_destination")))
-    return ["Try it:", "  " + shlex.join(["vivit", "predict", "--model", model, *map(_shown, clips)])]
+    return ["Try it:", "  " + shlex.join([_command(), "predict", "--model", model, *map(_shown, clips)])]
+
+
+def _command() -> str:
+    """This command as it can be typed here: its name where it is on the path, else its file."""
+    script = sys.argv[0]
+    if os.path.basename(script) != "vivit" or shutil.which("vivit") == os.path.abspath(script):
+        return "vivit"
+    return _shown(os.path.abspath(script))
 
 
 def _shown(path: str) -> str:
