@@ -35,19 +35,19 @@ VERSION = 1
 # sides of the frame; the size is the log2 of short sides; the angle is in degrees, clockwise. A verb is a change of
 # pose per second.
 VERBS = {
-    "left": (-0.2, 0, 0, 0),
-    "right": (0.2, 0, 0, 0),
-    "up": (0, -0.2, 0, 0),
-    "down": (0, 0.2, 0, 0),
+    "left": (-0.18, 0, 0, 0),
+    "right": (0.18, 0, 0, 0),
+    "up": (0, -0.18, 0, 0),
+    "down": (0, 0.18, 0, 0),
     "clockwise": (0, 0, 0, 60),
     "anticlockwise": (0, 0, 0, -60),
-    "growing": (0, 0, 0.6, 0),
-    "shrinking": (0, 0, -0.6, 0),
+    "growing": (0, 0, 0.45, 0),
+    "shrinking": (0, 0, -0.45, 0),
 }
 NOUNS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 # The pose at mid-clip, and the factor on the verb's speed, are uniform in centre +- spread.
-MID_POSE, MID_POSE_SPREAD = np.array([0, 0, -1, 0]), np.array([0.06, 0.06, 0.2, 8])
+MID_POSE, MID_POSE_SPREAD = np.array([0, 0, -0.75, 0]), np.array([0.03, 0.03, 0.1, 5])
 SPEED_SPREAD = 0.15
 
 FRAME_RATES = tuple(map(Fraction, ("10", "12.5", "15", "25", "30")))
@@ -166,7 +166,7 @@ def plan_split(split: str, count: int, targets: np.ndarray, *, seed: int) -> lis
         fps = FRAME_RATES[rng.integers(len(FRAME_RATES))]
         shape = SHAPES[rng.integers(len(SHAPES))]
         short = int(rng.choice(SHORT_SIDES))
-        long = round(short * 2 / 3) * 2
+        long = round(short * 5 / 8) * 2
         clips.append(
             Clip(
                 id=f"{split}-{number:05d}",
