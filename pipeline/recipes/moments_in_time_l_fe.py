@@ -6,7 +6,7 @@ Data     Moments in Time v1: clips of 3 s; stored at 25 fps, short side 256.
 Cost     995.2 GFLOPs a view (a multiply-add is one); 10 epochs at batch 64: accelerators.
 Expect   top-1 38.5, top-5 64.1 (paper, Table 6); the reference has no config of it: hyperparameters are the paper's
          (Table 7).
-Command  vivit compile --recipe moments_in_time_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe moments_in_time_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output mit.yaml
 """
 
 from components.video import IngestConfig
