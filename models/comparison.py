@@ -41,6 +41,5 @@ def compare(name: str, compared: str, actual, expected, tolerance: float = 0.0) 
 
 def golden_cases(folder: Path) -> list[Path]:
     """The cases of one kind: its folders, and its files by their common name, e.g. ``spatial`` of ``spatial.npz``."""
-    return sorted(
-        {path if path.is_dir() else path.with_name(path.stem.removesuffix("_io")) for path in folder.iterdir()}
-    )
+    files = (path.with_name(path.stem.removesuffix("_io")) for path in folder.iterdir() if path.is_file())
+    return sorted({*files, *(path for path in folder.iterdir() if path.is_dir())})

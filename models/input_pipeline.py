@@ -187,7 +187,8 @@ def training_clip(
       uint8 [T, P, P, 3], and the draws for `augment.apply`.
     """
     offset_seed, draw_seed = tf.unstack(tf.random.split(seed, 2))
-    sampled = tf.gather(frames, clips.train_indices(tf.shape(frames)[0], clip, offset_seed))
+    used, position = tf.unique(clips.train_indices(tf.shape(frames)[0], clip, offset_seed))
+    sampled = tf.gather(frames, used)
     size = clips.resized_size(clips.frame_size(sampled[0]), clip.min_resize)
     drawn = augment.draw(size, clip, augmentation, draw_seed)
     corner = drawn.pop("corner")
@@ -196,6 +197,7 @@ def training_clip(
     def window(frame):
         return augment.window(clips.resize_smallest(clips.decode_frame(frame), clip.min_resize), corner, side)
 
-    spec = tf.TensorSpec([side, side, 3], tf.uint8)
-    pixels = tf.map_fn(window, sampled, fn_output_signature=spec)
+    pixels = tf.map_fn(window, sampled, fn_output_signature=tf.TensorSpec([side, side, 3], tf.uint8))
+    # A short video loops: each of its frames is decoded once.
+    pixels = tf.cond(tf.size(used) < clip.num_frames, lambda: tf.gather(pixels, position), lambda: pixels)
     return tf.ensure_shape(pixels, [clip.num_frames, side, side, 3]), drawn
