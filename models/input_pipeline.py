@@ -1,14 +1,17 @@
-"""From Transform's output to batches: training data that can be resumed at any step, and evaluation data.
+"""From files of clips to batches: training data that can be resumed at any step, and evaluation data.
 
-An element is a dict: "clip" uint8, "labels" {head: int32 [B]}, "id" string [B]; training adds "augment", the draws that
-`models.augment.apply` needs on the device. Serialised examples are read, shuffled and skipped; only frames that a clip
-uses are decoded. Order and draws depend on `seed` and on the position in the stream alone, never on timing.
+A `Source` says which files and how to parse them: `transformed_source` for Transform's output, `models.dmvr.source` for
+DMVR's records. An element is a dict: "clip" uint8, "labels" {head: int32 [B]}, "id" string [B]; training adds
+"augment", the draws that `models.augment.apply` needs on the device. Serialised clips are read, shuffled and skipped;
+only frames that a clip uses are decoded. Order and draws depend on `seed` and on the position in the stream alone,
+never on timing.
 """
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -19,37 +22,74 @@ from schemas import features
 from schemas.features import Storage
 
 _FILES_AT_ONCE = 16
+_CLIPS_OF_A_FILE_IN_A_ROW = 16
 
 
-def host_files(files: Sequence[str], index: int, hosts: int) -> list[str]:
-    """The files that host `index` of `hosts` reads: every `hosts`-th, in sorted order.
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Files of serialised clips.
 
-    Raises:
-      ValueError: fewer files than hosts.
+    Attributes:
+      files: TFRecords; training shuffles them, evaluation reads them in this order.
+      compression: "GZIP" or "".
+      parse: From a serialised clip (string scalar) to its stored frames, string [n] or uint8 [n, h, w, 3], and
+        {"id": string scalar, "labels": {head: int32 scalar}}.
     """
-    if len(files) < hosts:
-        raise ValueError(
-            f"{hosts} hosts cannot share {len(files)} files: have Transform write at least {hosts} shards per split."
+
+    files: tuple[str, ...]
+    compression: str
+    parse: Callable[[tf.Tensor], tuple[tf.Tensor, dict]]
+
+    def __post_init__(self):
+        if not self.files:
+            raise ValueError("Source.files must name at least one file, got none: is the split empty?")
+
+    def of_host(self, index: int, hosts: int) -> Source:
+        """The part that host `index` of `hosts` reads: every `hosts`-th file.
+
+        Raises:
+          ValueError: fewer files than hosts.
+        """
+        if len(self.files) < hosts:
+            raise ValueError(f"{hosts} hosts cannot share {len(self.files)} files: write at least {hosts} shards.")
+        return dataclasses.replace(self, files=self.files[index::hosts])
+
+    def records(self, files: tf.Tensor | None = None) -> tf.data.Dataset:
+        """Serialised clips of `files`, string [n], or of all, several files at a time, in an order that is fixed."""
+        files = tf.constant(self.files) if files is None else files
+        return tf.data.Dataset.from_tensor_slices(files).interleave(
+            lambda file: tf.data.TFRecordDataset(file, compression_type=self.compression),
+            cycle_length=_FILES_AT_ONCE,
+            block_length=_CLIPS_OF_A_FILE_IN_A_ROW,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
-    return sorted(files)[index::hosts]
+
+    def count_labels(self) -> dict[str, dict[int, int]]:
+        """Number of clips by class id, for each head, in one pass; each head's values sum to the clips."""
+        counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+        labels = self.records().map(lambda serialised: self.parse(serialised)[1]["labels"], tf.data.AUTOTUNE)
+        for batch in labels.batch(256).as_numpy_iterator():
+            for head, ids in batch.items():
+                counts[head].update(ids.tolist())
+        return {head: dict(sorted(count.items())) for head, count in counts.items()}
 
 
-def count_labels(files: Sequence[str], heads: Sequence[str]) -> dict[str, dict[int, int]]:
-    """Number of clips by class id, for each head; frames are not parsed. Each head's values sum to the clips."""
-    spec = {features.label_id_key(head): tf.io.FixedLenFeature([], tf.int64) for head in heads}
-    parsed = _records(files).batch(256).map(lambda batch: tf.io.parse_example(batch, spec), tf.data.AUTOTUNE)
-    counts = {head: collections.Counter() for head in heads}
-    for batch in parsed.as_numpy_iterator():
-        for head in heads:
-            counts[head].update(batch[features.label_id_key(head)].tolist())
-    return {head: dict(sorted(count.items())) for head, count in counts.items()}
+def transformed_source(files: Sequence[str], heads: Sequence[str], storage: Storage) -> Source:
+    """Transform's output: GZIP TFRecords of `schemas.features.transformed_spec(heads, storage)`, in sorted order."""
+    spec = features.transformed_spec(heads, storage)
+
+    def parse(serialised):
+        parsed = tf.io.parse_single_example(serialised, spec)
+        labels = {head: tf.cast(parsed[features.label_id_key(head)], tf.int32) for head in heads}
+        return clips.stored_frames(parsed[features.CLIP_FRAMES]), {"id": parsed[features.CLIP_ID], "labels": labels}
+
+    return Source(tuple(sorted(files)), "GZIP", parse)
 
 
 def train_dataset(
-    files: Sequence[str],
+    source: Source,
     *,
-    heads: Sequence[str],
-    storage: Storage,
     clip: ClipConfig,
     augmentation: AugmentConfig,
     batch_size: int,
@@ -64,13 +104,11 @@ def train_dataset(
     falls into and reads, without decoding, what that epoch has already seen.
 
     Args:
-      files: GZIP TFRecords of transformed examples, of this host.
-      heads: Label heads.
-      storage: How Transform stored the frames.
+      source: Clips of this host.
       clip: What a clip is.
       augmentation: What is drawn for each clip.
       batch_size: Clips per batch of this host, B.
-      num_examples: Clips in `files` (see `count_labels`).
+      num_examples: Clips in `source` (see `Source.count_labels`).
       seed: Of the order and of every draw.
       start_step: Batches already consumed.
       shuffle_buffer: Serialised clips held in memory to be shuffled.
@@ -80,21 +118,21 @@ def train_dataset(
       "labels": {head: int32 [B]}, "id": string [B]}.
 
     Raises:
-      ValueError: no files or examples, or an augmentation that the clip's sizes do not allow.
+      ValueError: no examples, or an augmentation that the clip's sizes do not allow.
     """
-    if not files or num_examples < 1:
-        raise ValueError(f"Training needs at least one file and one clip, got {len(files)} and {num_examples}.")
+    if num_examples < 1:
+        raise ValueError(f"train_dataset needs num_examples of 1 or more, got {num_examples}.")
     augment.window_size(clip, augmentation)
     start = start_step * batch_size
     first_epoch = start // num_examples
 
     def epoch(number):
-        order = tf.random.experimental.stateless_shuffle(tf.constant(sorted(files)), tf.stack([seed, number]))
-        return _interleave(order).shuffle(shuffle_buffer, seed=seed + number)
+        order = tf.random.experimental.stateless_shuffle(tf.constant(source.files), tf.stack([seed, number]))
+        return source.records(order).shuffle(shuffle_buffer, seed=seed + number)
 
     def example(position, serialised):
         draw_seed = tf.stack([tf.constant(seed, tf.int64), position])
-        frames, element = _parse(serialised, heads, storage)
+        frames, element = source.parse(serialised)
         pixels, drawn = training_clip(frames, clip, augmentation, draw_seed)
         return element | {"clip": pixels, "augment": drawn}
 
@@ -106,10 +144,8 @@ def train_dataset(
 
 
 def eval_dataset(
-    files: Sequence[str],
+    source: Source,
     *,
-    heads: Sequence[str],
-    storage: Storage,
     clip: ClipConfig,
     batch_size: int,
     views: ViewsConfig | None = None,
@@ -117,9 +153,7 @@ def eval_dataset(
     """One pass over the clips in reading order; the last batch may be smaller, nothing is padded.
 
     Args:
-      files: GZIP TFRecords of transformed examples.
-      heads: Label heads.
-      storage: How Transform stored the frames.
+      source: Clips.
       clip: What a clip is.
       batch_size: Videos per batch, B.
       views: All views of a video; None: the centre view alone, without an axis for views.
@@ -130,11 +164,11 @@ def eval_dataset(
     """
 
     def example(serialised):
-        frames, element = _parse(serialised, heads, storage)
+        frames, element = source.parse(serialised)
         pixels = clips.make_views(frames, clip, views or clips.CENTRE_VIEW)
         return element | {"clip": pixels if views else pixels[0]}
 
-    dataset = _records(sorted(files)).map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = source.records().map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
@@ -153,7 +187,8 @@ def training_clip(
       uint8 [T, P, P, 3], and the draws for `augment.apply`.
     """
     offset_seed, draw_seed = tf.unstack(tf.random.split(seed, 2))
-    sampled = tf.gather(frames, clips.train_indices(tf.shape(frames)[0], clip, offset_seed))
+    used, position = tf.unique(clips.train_indices(tf.shape(frames)[0], clip, offset_seed))
+    sampled = tf.gather(frames, used)
     size = clips.resized_size(clips.frame_size(sampled[0]), clip.min_resize)
     drawn = augment.draw(size, clip, augmentation, draw_seed)
     corner = drawn.pop("corner")
@@ -162,26 +197,7 @@ def training_clip(
     def window(frame):
         return augment.window(clips.resize_smallest(clips.decode_frame(frame), clip.min_resize), corner, side)
 
-    spec = tf.TensorSpec([side, side, 3], tf.uint8)
-    pixels = tf.map_fn(window, sampled, fn_output_signature=spec)
+    pixels = tf.map_fn(window, sampled, fn_output_signature=tf.TensorSpec([side, side, 3], tf.uint8))
+    # A short video loops: each of its frames is decoded once.
+    pixels = tf.cond(tf.size(used) < clip.num_frames, lambda: tf.gather(pixels, position), lambda: pixels)
     return tf.ensure_shape(pixels, [clip.num_frames, side, side, 3]), drawn
-
-
-def _interleave(files: tf.Tensor) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(files).interleave(
-        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
-        cycle_length=_FILES_AT_ONCE,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-
-
-def _records(files: Sequence[str]) -> tf.data.Dataset:
-    return _interleave(tf.constant(list(files)))
-
-
-def _parse(serialised: tf.Tensor, heads: Sequence[str], storage: Storage) -> tuple[tf.Tensor, dict]:
-    """The stored frames of one transformed example, and its labels and id."""
-    parsed = tf.io.parse_single_example(serialised, features.transformed_spec(heads, storage))
-    labels = {head: tf.cast(parsed[features.label_id_key(head)], tf.int32) for head in heads}
-    return clips.stored_frames(parsed[features.CLIP_FRAMES]), {"id": parsed[features.CLIP_ID], "labels": labels}

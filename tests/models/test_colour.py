@@ -1,10 +1,9 @@
-"""models.colour against the reference's numbers and tf.image."""
+"""models.colour against the reference's numbers."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from models import colour
@@ -26,24 +25,7 @@ def drawn(jitter, drop):
     return {name: tf.constant(value) for name, value in values.items()} | flags
 
 
-def test_each_step_equals_the_reference():
-    np.testing.assert_allclose(
-        colour.adjust_saturation(GOLDEN["colour_1_brightness"], ARGUMENTS["saturation"]),
-        GOLDEN["colour_2_saturation"],
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        colour.adjust_contrast(GOLDEN["colour_2_saturation"], ARGUMENTS["contrast"]),
-        GOLDEN["colour_3_contrast"],
-        atol=1e-5,
-    )
-    np.testing.assert_allclose(
-        colour.adjust_hue(GOLDEN["colour_3_contrast"], ARGUMENTS["hue_delta"]), GOLDEN["colour_4_hue"], atol=1e-5
-    )
-    np.testing.assert_allclose(colour.greyscale(GOLDEN["normalised"]), GOLDEN["colour_drop_of_normalised"], atol=1e-5)
-
-
-def test_all_steps_together_equal_the_reference_and_touch_only_their_clip():
+def test_jitter_and_greyscale_equal_the_reference_and_touch_only_their_clip():
     batch = tf.stack([GOLDEN["normalised"]] * 2)
     jittered = colour.apply(batch, drawn(jitter=True, drop=False))
     np.testing.assert_allclose(jittered[0], GOLDEN["colour_out"], atol=1e-5)
@@ -51,17 +33,6 @@ def test_all_steps_together_equal_the_reference_and_touch_only_their_clip():
     dropped = colour.apply(batch, drawn(jitter=False, drop=True))
     np.testing.assert_allclose(dropped[0], GOLDEN["colour_drop_of_normalised"], atol=1e-5)
     np.testing.assert_array_equal(dropped[1], batch[1])
-
-
-@pytest.mark.parametrize("factor", [0.6, 1.4])
-@pytest.mark.parametrize("delta", [-0.2, 0.17])
-def test_saturation_and_hue_equal_tf_image_on_every_kind_of_colour(factor, delta):
-    levels = np.linspace(0, 1, 6, dtype=np.float32)
-    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, 36, 6, 3)
-    np.testing.assert_allclose(
-        colour.adjust_saturation(cube, factor), tf.image.adjust_saturation(cube, factor), atol=1e-5
-    )
-    np.testing.assert_allclose(colour.adjust_hue(cube, delta), tf.image.adjust_hue(cube, delta), atol=1e-5)
 
 
 def test_draws_keep_to_ranges_and_probabilities():

@@ -49,26 +49,24 @@ def write_files(folder, count, storage="jpeg"):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return write_files(tmp_path_factory.mktemp("jpeg"), 3)
+def jpeg(tmp_path_factory):
+    return input_pipeline.transformed_source(write_files(tmp_path_factory.mktemp("jpeg"), 3), HEADS, "jpeg")
 
 
 @pytest.fixture(scope="module")
-def raw_files(tmp_path_factory):
-    return write_files(tmp_path_factory.mktemp("raw"), 3, "raw")
+def raw(tmp_path_factory):
+    return input_pipeline.transformed_source(write_files(tmp_path_factory.mktemp("raw"), 3, "raw"), HEADS, "raw")
 
 
-def train(files, **changes):
+def train(source, **changes):
     arguments = {
-        "heads": HEADS,
-        "storage": "jpeg",
         "clip": CLIP,
         "augmentation": AugmentConfig(),
         "batch_size": 4,
-        "num_examples": len(files) * CLIPS_PER_FILE,
+        "num_examples": len(source.files) * CLIPS_PER_FILE,
         "seed": 3,
     }
-    return input_pipeline.train_dataset(files, **(arguments | changes))
+    return input_pipeline.train_dataset(source, **(arguments | changes))
 
 
 def take(dataset, count):
@@ -81,8 +79,8 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
-def test_training_batches_have_static_shapes_and_the_documented_elements(files):
-    dataset = train(files)
+def test_training_batches_have_static_shapes_and_the_documented_elements(jpeg):
+    dataset = train(jpeg)
     side = augment.window_size(CLIP, AugmentConfig())
     spec = dataset.element_spec
     assert spec["clip"] == tf.TensorSpec([4, 4, side, side, 3], tf.uint8)
@@ -94,8 +92,8 @@ def test_training_batches_have_static_shapes_and_the_documented_elements(files):
     np.testing.assert_array_equal(batch["labels"]["verb"], batch["labels"]["noun"] % 3)
 
 
-def test_every_epoch_sees_every_clip_once_in_an_order_of_its_own(files):
-    batches = take(train(files, batch_size=5), 9)
+def test_every_epoch_sees_every_clip_once_in_an_order_of_its_own(jpeg):
+    batches = take(train(jpeg, batch_size=5), 9)
     ids = np.reshape([batch["id"] for batch in batches], [3, 15])
     for epoch in ids:
         assert sorted(epoch) == sorted(ids[0])
@@ -103,22 +101,22 @@ def test_every_epoch_sees_every_clip_once_in_an_order_of_its_own(files):
     assert len({tuple(epoch) for epoch in ids}) == 3
 
 
-def test_order_and_draws_depend_on_the_seed_alone(files):
-    assert_same(take(train(files), 5), take(train(files), 5))
-    other = take(train(files, seed=4), 5)
-    assert [b["id"].tolist() for b in other] != [b["id"].tolist() for b in take(train(files), 5)]
+def test_order_and_draws_depend_on_the_seed_alone(jpeg):
+    assert_same(take(train(jpeg), 5), take(train(jpeg), 5))
+    other = take(train(jpeg, seed=4), 5)
+    assert [b["id"].tolist() for b in other] != [b["id"].tolist() for b in take(train(jpeg), 5)]
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 9])
-def test_resumed_at_a_step_it_goes_on_with_the_same_batches(files, step):
+def test_resumed_at_a_step_it_goes_on_with_the_same_batches(jpeg, step):
     """15 clips in batches of 4: epochs end inside batches 3 and 7."""
-    assert_same(take(train(files, start_step=step), 3), take(train(files), step + 3)[step:])
+    assert_same(take(train(jpeg, start_step=step), 3), take(train(jpeg), step + 3)[step:])
 
 
-def test_a_clip_is_augmented_anew_in_every_epoch(files):
+def test_a_clip_is_augmented_anew_in_every_epoch(jpeg):
     first, second = (
         {name: drawn for b in epoch for name, drawn in zip(b["id"], b["augment"]["grid"], strict=True)}
-        for epoch in np.split(np.array(take(train(files, batch_size=5), 6)), 2)
+        for epoch in np.split(np.array(take(train(jpeg, batch_size=5), 6)), 2)
     )
     assert not any(np.array_equal(first[name], second[name]) for name in first)
 
@@ -135,36 +133,37 @@ def test_training_clip_is_the_windows_of_the_sampled_frames():
 
 
 @pytest.mark.parametrize("config", [AugmentConfig(), NO_AUGMENTATION], ids=["augmented", "plain"])
-def test_both_storages_give_the_same_training_batches(files, raw_files, config):
-    jpeg = take(train(files, augmentation=config), 3)
-    assert_same(jpeg, take(train(raw_files, storage="raw", augmentation=config), 3))
+def test_both_storages_give_the_same_training_batches(jpeg, raw, config):
+    assert_same(take(train(jpeg, augmentation=config), 3), take(train(raw, augmentation=config), 3))
 
 
 @pytest.mark.parametrize("views", [None, ViewsConfig(2, 3)], ids=str)
-def test_evaluation_sees_every_clip_once_and_keeps_the_partial_batch(files, raw_files, views):
-    arguments = {"heads": HEADS, "clip": CLIP, "batch_size": 4, "views": views}
-    batches = list(input_pipeline.eval_dataset(files, storage="jpeg", **arguments).as_numpy_iterator())
+def test_evaluation_sees_every_clip_once_and_keeps_the_partial_batch(jpeg, raw, views):
+    arguments = {"clip": CLIP, "batch_size": 4, "views": views}
+    batches = list(input_pipeline.eval_dataset(jpeg, **arguments).as_numpy_iterator())
     assert [len(batch["id"]) for batch in batches] == [4, 4, 4, 3]
     assert sorted(np.concatenate([b["labels"]["noun"] for b in batches])) == list(range(15))
     for batch in batches:
         for pixels, noun in zip(batch["clip"], batch["labels"]["noun"], strict=True):
             expected = clips.make_views(tf.constant(encoded_frames(int(noun))), CLIP, views or ViewsConfig(1, 1))
             np.testing.assert_array_equal(pixels, expected if views else expected[0])
-    assert_same(batches, list(input_pipeline.eval_dataset(raw_files, storage="raw", **arguments).as_numpy_iterator()))
+    assert_same(batches, list(input_pipeline.eval_dataset(raw, **arguments).as_numpy_iterator()))
 
 
-def test_labels_are_counted_without_the_frames(files):
-    counts = input_pipeline.count_labels(files, HEADS)
-    assert counts == {"verb": {0: 5, 1: 5, 2: 5}, "noun": dict.fromkeys(range(15), 1)}
+def test_labels_are_counted(jpeg):
+    assert jpeg.count_labels() == {"verb": {0: 5, 1: 5, 2: 5}, "noun": dict.fromkeys(range(15), 1)}
 
 
-def test_hosts_share_the_files():
-    assert input_pipeline.host_files(["c", "a", "b"], 0, 2) == ["a", "c"]
-    assert input_pipeline.host_files(["c", "a", "b"], 1, 2) == ["b"]
+def test_hosts_share_the_files(jpeg):
+    parts = [jpeg.of_host(index, 2).files for index in range(2)]
+    assert sorted(parts[0] + parts[1]) == list(jpeg.files)
+    assert len(parts[0]) == 2
     with pytest.raises(ValueError, match="4 hosts cannot share 3 files"):
-        input_pipeline.host_files(["c", "a", "b"], 0, 4)
+        jpeg.of_host(0, 4)
 
 
-def test_empty_split_is_an_error_at_once():
-    with pytest.raises(ValueError, match="at least one file and one clip, got 0"):
-        train([])
+def test_empty_split_is_an_error_at_once(jpeg):
+    with pytest.raises(ValueError, match="at least one file, got none"):
+        input_pipeline.transformed_source([], HEADS, "jpeg")
+    with pytest.raises(ValueError, match="num_examples of 1 or more, got 0"):
+        train(jpeg, num_examples=0)

@@ -1,0 +1,169 @@
+"""How fast the training input is, and how near to the rate at which the same cores decode the same JPEGs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from models import augment, clips, input_pipeline
+from models.augment import AugmentConfig
+from models.clips import ClipConfig
+from models.input_pipeline import Source
+from schemas import features
+
+_WARM_UP_CLIPS = 200
+_HEAD = features.DEFAULT_HEAD
+
+
+@dataclasses.dataclass(frozen=True)
+class InputRates:
+    """Result of `bench_input`.
+
+    Attributes:
+      cores: CPU cores that this process may use.
+      pipeline: Clips per second out of `input_pipeline.train_dataset`: read, shuffle, sample, decode, draw, cut, batch.
+      decode: Clips per second where the frames that such clips sample are decoded by tf.io.decode_jpeg and dropped.
+      share: Median over the rounds of pipeline / decode.
+      augment: Clips per second of `augment.apply`, compiled, on the first device: the other half of the augmentation,
+        which belongs to the training step.
+      clips: Clips that went through the pipeline.
+      memory_growth: Growth of this process's resident memory after its first 200 clips, as a share of what it was.
+    """
+
+    cores: int
+    pipeline: float
+    decode: float
+    share: float
+    augment: float
+    clips: int
+    memory_growth: float
+
+
+def bench_input(
+    source: Source,
+    *,
+    clip: ClipConfig,
+    augmentation: AugmentConfig,
+    batch_size: int,
+    clips_per_round: int = 250,
+    rounds: int = 8,
+) -> InputRates:
+    """Times the training input and bare decoding in turns, so that both see the same machine.
+
+    Args:
+      source: Clips stored as JPEG.
+      clip: What a clip is.
+      augmentation: What is drawn.
+      batch_size: Clips per batch.
+      clips_per_round: Clips of each of the two in a round.
+      rounds: How often; with the first 200 clips before them.
+    """
+    num_examples = sum(source.count_labels()[_HEAD].values())
+    training = input_pipeline.train_dataset(
+        source, clip=clip, augmentation=augmentation, batch_size=batch_size, num_examples=num_examples, seed=0
+    )
+    batches, decoded = iter(training), iter(_bare_decode(source, clip))
+    batches_per_round = -(-clips_per_round // batch_size)
+    first_batches = -(-_WARM_UP_CLIPS // batch_size)
+    _rate(batches, first_batches, batch_size)
+    _rate(decoded, _WARM_UP_CLIPS, 1)
+    memory = _resident_bytes()
+    pipeline, decode = [], []
+    for _ in range(rounds):
+        pipeline.append(_rate(batches, batches_per_round, batch_size))
+        decode.append(_rate(decoded, clips_per_round, 1))
+    return InputRates(
+        cores=len(os.sched_getaffinity(0)),
+        pipeline=statistics.median(pipeline),
+        decode=statistics.median(decode),
+        share=statistics.median(ours / bare for ours, bare in zip(pipeline, decode, strict=True)),
+        augment=_augment_rate(next(batches), augmentation),
+        clips=(first_batches + rounds * batches_per_round) * batch_size,
+        memory_growth=_resident_bytes() / memory - 1,
+    )
+
+
+def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 64, size: tuple[int, int] = (256, 340)) -> Source:
+    """Writes clips of moving noise with the spectrum of natural images, in Transform's format, and gives their source.
+
+    Args:
+      folder: Where four files are written.
+      count: Clips.
+      frames: Stored frames of each.
+      size: (height, width) in pixels.
+    """
+    rng = np.random.default_rng(0)
+    shards = [str(folder / f"bench-{shard:05d}-of-00004.gz") for shard in range(4)]
+    for shard, path in enumerate(shards):
+        with tf.io.TFRecordWriter(path, "GZIP") as writer:
+            for index in range(shard, count, 4):
+                writer.write(_bench_example(f"clip{index}", _natural_noise(rng, size), frames))
+    return input_pipeline.transformed_source(shards, [_HEAD], "jpeg")
+
+
+def _natural_noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """uint8 [h, w, 3] whose amplitude falls with the inverse of the spatial frequency, nearly grey."""
+    height, width = size
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = np.inf
+    planes = [np.fft.irfft2(np.fft.rfft2(rng.standard_normal(size)) / frequency, size) for _ in range(4)]
+    image = np.stack([planes[0] + 0.3 * plane for plane in planes[1:]], axis=-1)
+    return np.clip(128 + 50 * image / image.std(), 0, 255).astype(np.uint8)
+
+
+def _bench_example(clip_id: str, image: np.ndarray, frames: int) -> bytes:
+    encoded = [tf.io.encode_jpeg(np.roll(image, 2 * t, axis=1), quality=90).numpy() for t in range(frames)]
+
+    def strings(values):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    feature = {
+        features.CLIP_ID: strings([clip_id.encode()]),
+        features.CLIP_FRAMES: strings(encoded),
+        features.label_id_key(_HEAD): tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _bare_decode(source: Source, clip: ClipConfig) -> tf.data.Dataset:
+    """Decodes the frames of one clip per element, from memory, and keeps a number of each."""
+
+    def sample(serialised):
+        frames, _ = source.parse(serialised)
+        return tf.gather(frames, clips.train_indices(tf.shape(frames)[0], clip, tf.constant([0, 0])))
+
+    def decode(frames):
+        return tf.map_fn(lambda frame: tf.size(clips.decode_frame(frame)), frames, fn_output_signature=tf.int32)
+
+    sampled = tf.stack(list(source.records().take(_WARM_UP_CLIPS).map(sample)))
+    return tf.data.Dataset.from_tensor_slices(sampled).repeat().map(decode, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _rate(elements: Iterator, count: int, clips_each: int) -> float:
+    start = time.perf_counter()
+    for _ in itertools.islice(elements, count):
+        pass
+    return count * clips_each / (time.perf_counter() - start)
+
+
+def _augment_rate(batch: dict, augmentation: AugmentConfig, repeats: int = 3) -> float:
+    apply: Callable = tf.function(lambda pixels, drawn: augment.apply(pixels, drawn, augmentation), jit_compile=True)
+    apply(batch["clip"], batch["augment"])
+    start = time.perf_counter()
+    for _ in range(repeats):
+        augmented = apply(batch["clip"], batch["augment"])
+    augmented.numpy()
+    return repeats * len(augmented) / (time.perf_counter() - start)
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
