@@ -7,10 +7,10 @@ layer's compute dtype; softmax, normalisation and the residual stream stay float
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import keras
-import numpy as np
 from keras import initializers, ops
 
 # Over the tokens N, over the frames T, or half of the heads each (paper section 3.3, model 4).
@@ -24,25 +24,13 @@ register = keras.saving.register_keras_serializable(package="vivit")
 
 
 @register
-class FlatGlorotUniform(initializers.Initializer):
-    """Glorot uniform for kernels whose axes split the units of a 2-D kernel into heads.
-
-    Args:
-      fan_in: Units that go in, over all axes of the kernel.
-      fan_out: Units that come out, over all axes of the kernel.
-    """
-
-    def __init__(self, fan_in: int, fan_out: int):
-        self.fan_in, self.fan_out = fan_in, fan_out
+class FlatGlorotUniform(initializers.GlorotUniform):
+    """Glorot uniform of the square kernel [D, D] that a kernel with an axis of heads is when the heads are flat."""
 
     def __call__(self, shape, dtype=None):
-        """Draws a kernel of `shape`, uniform in +-sqrt(6 / (fan_in + fan_out))."""
-        limit = float(np.sqrt(6.0 / (self.fan_in + self.fan_out)))
-        return keras.random.uniform(shape, -limit, limit, dtype=dtype)
-
-    def get_config(self):
-        """Returns the constructor's arguments."""
-        return {"fan_in": self.fan_in, "fan_out": self.fan_out}
+        """Draws a kernel of `shape`, whose sizes multiply to D * D."""
+        width = math.isqrt(math.prod(shape))
+        return ops.reshape(super().__call__((width, width), dtype=dtype), shape)
 
 
 @register
@@ -82,7 +70,7 @@ class HeadProjection(keras.layers.Layer):
         """Makes kernel and bias."""
         heads, width = (self.num_heads, self.width // self.num_heads), self.width
         kernel_shape, bias_shape = ((*heads, width), (width,)) if self.outwards else ((width, *heads), heads)
-        init = FlatGlorotUniform(width, width) if self.kernel_init == "xavier" else "zeros"
+        init = FlatGlorotUniform() if self.kernel_init == "xavier" else "zeros"
         self.kernel = self.add_weight(name="kernel", shape=kernel_shape, initializer=init)
         self.bias = self.add_weight(name="bias", shape=bias_shape, initializer="zeros")
 

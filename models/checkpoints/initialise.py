@@ -100,7 +100,7 @@ def initialise_model(
     source: Checkpoint,
     config: ViViTConfig,
     clip_shape: tuple[int, int, int],
-    options: InitOptions = InitOptions(),
+    options: InitOptions,
 ) -> InitReport:
     """Fits `source` to the network that `build_vivit` made of `config` and `clip_shape`, and assigns its weights.
 
@@ -120,7 +120,7 @@ def initialise(
     source: Checkpoint,
     config: ViViTConfig,
     clip_shape: tuple[int, int, int],
-    options: InitOptions = InitOptions(),
+    options: InitOptions,
 ) -> tuple[dict[str, np.ndarray], InitReport]:
     """Fits `source` to the weights `fresh` of a network; returns all of its weights, and what became of each.
 
@@ -138,9 +138,9 @@ def initialise(
                 continue
             fitted, how = _fit(target, array, fresh[target], source, config, grid, options)
             if fitted.shape != fresh[target].shape:
+                given = f"{array.shape}{f', {how} as {fitted.shape}' if how else ''}"
                 raise ValueError(
-                    f"{target}: {source.path} has {name} of shape {array.shape}"
-                    f"{f', {how} {fitted.shape}' if how else ''}, the network wants {fresh[target].shape}"
+                    f"{target}: {source.path} has {name} of shape {given}, the network wants {fresh[target].shape}"
                 )
             result[target] = fitted.astype(fresh[target].dtype)
             loaded[target] = how
@@ -198,7 +198,7 @@ def _fit(target, array, fresh, source, config, grid, options) -> tuple[np.ndarra
     if array.shape == fresh.shape:
         return array, ""
     if target == "embedding/kernel" and array.shape == fresh.shape[1:]:
-        return inflate(array, fresh.shape[0], options.inflation), f"inflated by {options.inflation} to"
+        return inflate(array, fresh.shape[0], options.inflation), f"inflated by {options.inflation}"
     if target.endswith("posembed_input/pos_embedding") and array.shape[-1] == fresh.shape[-1]:
         return _fit_positions(target, array, fresh, source, config, grid, options)
     return array, ""
@@ -227,7 +227,7 @@ def _fit_positions(target, array, fresh, source, config, grid, options):
     if len(table) == length:
         fitted, how = table, "copied but for the class token"
     elif target.startswith("TemporalTransformer/"):
-        fitted, how = zoom(table, (len(table),), (length,)), "interpolated in time to"
+        fitted, how = zoom(table, (len(table),), (length,)), f"interpolated in time from {len(table)} to {length}"
     else:
         frames = 1 if config.variant == "factorized_encoder" else grid[0]
         fitted, how = _stretch(table, (frames, *grid[1:]), options)
@@ -252,9 +252,10 @@ def _stretch(table, grid, options):
     if options.positions == "resize_tile":
         table, how = (
             zoom(table, _frame_grid(table, options), (rows, columns)),
-            f"resized to {(rows, columns)} and tiled",
+            f"resized to {(rows, columns)}, tiled",
         )
-    return np.tile(table, (frames * rows * columns // len(table), 1)), f"{how} to"
+    repeats = frames * rows * columns // len(table)
+    return np.tile(table, (repeats, 1)), f"{how} {repeats} times"
 
 
 def _frame_grid(table, options) -> tuple[int, int]:

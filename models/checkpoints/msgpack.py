@@ -53,9 +53,8 @@ class _Reader:
         """The next `count` bytes."""
         end = self.position + count
         if end > len(self.data):
-            raise CorruptFileError(
-                f"msgpack data ends early: {count} bytes wanted at {self.position}, {len(self.data) - self.position} left"
-            )
+            left = len(self.data) - self.position
+            raise CorruptFileError(f"msgpack data ends early: {count} bytes wanted at {self.position}, {left} left")
         taken, self.position = self.data[self.position : end], end
         return taken
 

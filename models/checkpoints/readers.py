@@ -22,6 +22,7 @@ import numpy as np
 
 from models.checkpoints import archives
 from models.checkpoints.msgpack import CorruptFileError, unpack
+from models.layers import LAYER_NORM_EPSILON
 
 MODULE = re.compile(r"([A-Z]\w*)_(\d+)$")
 NPZ_PREFIXES = ("opt/target/", "params/")
@@ -157,10 +158,11 @@ def _from_hugging_face(tensors: Mapping[str, np.ndarray], path: Path) -> dict[st
     if not config_path.exists():
         raise CorruptFileError("config.json is not beside it; it says how many heads there are")
     config = json.loads(config_path.read_text())
-    if config.get("hidden_act") not in HUGGING_FACE_GELUS or abs(config.get("layer_norm_eps", 0) - 1e-6) > 1e-12:
+    gelu, epsilon = config.get("hidden_act"), config.get("layer_norm_eps")
+    if gelu not in HUGGING_FACE_GELUS or epsilon != LAYER_NORM_EPSILON:
         raise CorruptFileError(
-            f"config.json says hidden_act {config.get('hidden_act')!r} and layer_norm_eps {config.get('layer_norm_eps')}; "
-            f"ViViT has one of {', '.join(HUGGING_FACE_GELUS)}, and 1e-06"
+            f"config.json says hidden_act {gelu!r} and layer_norm_eps {epsilon!r}; "
+            f"ViViT has one of {', '.join(HUGGING_FACE_GELUS)}, and {LAYER_NORM_EPSILON}"
         )
     return dict(_rename_hugging_face(name, tensor, config["num_attention_heads"]) for name, tensor in tensors.items())
 
