@@ -40,9 +40,9 @@ class TubeletInitializer(initializers.Initializer):
         if self.kind == "average_frame":
             return ops.broadcast_to(kernel[:1], shape)
         if self.kind == "central_frame":
-            return kernel * ops.cast(ops.arange(shape[0]) == middle, kernel.dtype)[:, None, None, None, None]
+            return kernel * ops.reshape(ops.one_hot(middle, shape[0], dtype=dtype), (-1, 1, 1, 1, 1))
         if self.kind == "central_column":
-            return kernel * ops.cast(ops.arange(shape[2]) == middle, kernel.dtype)[:, None, None]
+            return kernel * ops.reshape(ops.one_hot(middle, shape[2], dtype=dtype), (-1, 1, 1))
         return kernel
 
     def get_config(self):

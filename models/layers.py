@@ -7,10 +7,10 @@ layer's compute dtype; softmax, normalisation and the residual stream stay float
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import keras
-import numpy as np
 from keras import initializers, ops
 
 # Over the tokens N, over the frames T, or half of the heads each (paper section 3.3, model 4).
@@ -24,25 +24,13 @@ register = keras.saving.register_keras_serializable(package="vivit")
 
 
 @register
-class FlatGlorotUniform(initializers.Initializer):
-    """Glorot uniform for kernels whose axes split the units of a 2-D kernel into heads.
-
-    Args:
-      fan_in: Units that go in, over all axes of the kernel.
-      fan_out: Units that come out, over all axes of the kernel.
-    """
-
-    def __init__(self, fan_in: int, fan_out: int):
-        self.fan_in, self.fan_out = fan_in, fan_out
+class FlatGlorotUniform(initializers.GlorotUniform):
+    """Glorot uniform of the square kernel [D, D] that a kernel with an axis of heads is when the heads are flat."""
 
     def __call__(self, shape, dtype=None):
-        """Draws a kernel of `shape`, uniform in +-sqrt(6 / (fan_in + fan_out))."""
-        limit = float(np.sqrt(6.0 / (self.fan_in + self.fan_out)))
-        return keras.random.uniform(shape, -limit, limit, dtype=dtype)
-
-    def get_config(self):
-        """Returns the constructor's arguments."""
-        return {"fan_in": self.fan_in, "fan_out": self.fan_out}
+        """Draws a kernel of `shape`, whose sizes multiply to D * D."""
+        width = math.isqrt(math.prod(shape))
+        return ops.reshape(super().__call__((width, width), dtype=dtype), shape)
 
 
 @register
@@ -82,26 +70,27 @@ class HeadProjection(keras.layers.Layer):
         """Makes kernel and bias."""
         heads, width = (self.num_heads, self.width // self.num_heads), self.width
         kernel_shape, bias_shape = ((*heads, width), (width,)) if self.outwards else ((width, *heads), heads)
-        init = FlatGlorotUniform(width, width) if self.kernel_init == "xavier" else "zeros"
+        init = FlatGlorotUniform() if self.kernel_init == "xavier" else "zeros"
         self.kernel = self.add_weight(name="kernel", shape=kernel_shape, initializer=init)
         self.bias = self.add_weight(name="bias", shape=bias_shape, initializer="zeros")
 
-    def flat(self, dtype):
-        """Returns kernel [D, D] and bias [D] as the dense layer that they are."""
-        return ops.cast(ops.reshape(self.kernel, (self.width, self.width)), dtype), ops.cast(
-            ops.reshape(self.bias, (self.width,)), dtype
-        )
+    def flat(self):
+        """Returns kernel [D, D] and bias [D], in the dtype of the layer that is being called."""
+        return ops.reshape(self.kernel, (self.width, self.width)), ops.reshape(self.bias, (self.width,))
 
 
 @register
 class Attention(keras.layers.Layer):
     """Multi-head self-attention over one axis of [B, N, D] or [B, T, N, D].
 
+    Query, key and value are one matrix product, and one transposition brings the axis, whichever it is, into place.
+
     Args:
       num_heads: Heads; they divide D. Even for "time_and_space".
       axis: "space" over N; "time" over T; "time_and_space" the first half of the heads over T, the second over N.
       dropout: Rate of dropout on the attention weights.
       shared_over_time: Whether all T share one dropout mask.
+      first_token_only: Whether only the first of the N tokens asks; with axis "space".
       kernel_init: "xavier" or "zero", for all four kernels.
     """
 
@@ -111,56 +100,62 @@ class Attention(keras.layers.Layer):
         axis: AttentionAxis = "space",
         dropout: float = 0.0,
         shared_over_time: bool = False,
+        first_token_only: bool = False,
         kernel_init: KernelInit = "xavier",
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.num_heads, self.axis, self.kernel_init = num_heads, axis, kernel_init
+        self.num_heads, self.axis, self.first_token_only = num_heads, axis, first_token_only
+        self.kernel_init = kernel_init
         noise_shape = (None, 1, None, None, None) if shared_over_time else None
         self.dropout = keras.layers.Dropout(dropout, noise_shape, dtype=self.dtype_policy)
 
     def build(self, tokens_shape):
         """Makes query, key, value and out."""
-        width = tokens_shape[-1]
-        for name in ("query", "key", "value", "out"):
-            layer = HeadProjection(
-                self.num_heads,
-                width,
-                outwards=name == "out",
-                kernel_init=self.kernel_init,
-                name=name,
-                dtype=self.dtype_policy,
-            )
-            setattr(self, name, layer)
-            layer.build()
+        width, own = tokens_shape[-1], {"kernel_init": self.kernel_init, "dtype": self.dtype_policy}
+        self.query = HeadProjection(self.num_heads, width, outwards=False, name="query", **own)
+        self.key = HeadProjection(self.num_heads, width, outwards=False, name="key", **own)
+        self.value = HeadProjection(self.num_heads, width, outwards=False, name="value", **own)
+        self.out = HeadProjection(self.num_heads, width, outwards=True, name="out", **own)
+        for projection in (self.query, self.key, self.value, self.out):
+            projection.build(tokens_shape)
 
     def call(self, tokens, training=False):
-        """Returns tokens of the shape given, in the compute dtype."""
-        *leading, length, width = tokens.shape
-        frames = leading[1] if len(leading) == 2 else 1
-        kernels, biases = zip(*(layer.flat(tokens.dtype) for layer in (self.query, self.key, self.value)), strict=True)
-        flat = ops.reshape(tokens, (-1, width))
-        qkv = ops.matmul(flat, ops.concatenate(kernels, axis=-1)) + ops.concatenate(biases)
-        qkv = ops.reshape(qkv, (-1, frames, length, 3, self.num_heads, width // self.num_heads))
+        """Returns tokens in the compute dtype, of the shape given, or with N = 1 for the first token only."""
+        if self.first_token_only:
+            first = tokens[..., :1, :]
+            projected = [self._project(first, self.query), self._project(tokens, self.key, self.value)]
+        else:
+            first = tokens
+            projected = [self._project(tokens, self.query, self.key, self.value)]
         if self.axis == "time_and_space":
             half = self.num_heads // 2
-            over_time = self._attend(qkv[..., :half, :], "time", training)
-            mixed = ops.concatenate([over_time, self._attend(qkv[..., half:, :], "space", training)], axis=-2)
+            over_time = self._attend([part[..., :half, :] for part in projected], "time", training)
+            over_space = self._attend([part[..., half:, :] for part in projected], "space", training)
+            mixed = ops.concatenate([over_time, over_space], axis=-2)
         else:
-            mixed = self._attend(qkv, self.axis, training)
-        kernel, bias = self.out.flat(tokens.dtype)
-        mixed = ops.matmul(ops.reshape(mixed, (-1, width)), kernel) + bias
-        return ops.reshape(mixed, (-1, *leading[1:], length, width))
+            mixed = self._attend(projected, self.axis, training)
+        kernel, bias = self.out.flat()
+        mixed = ops.matmul(ops.reshape(mixed, (-1, tokens.shape[-1])), kernel) + bias
+        return ops.reshape(mixed, (-1, *first.shape[1:]))
 
-    def _attend(self, qkv, axis, training):
-        """Attention of [B, T, N, 3, heads, D / heads] over T or N; gives [B, T, N, heads, D / heads]."""
-        to_heads, back = (
-            ((3, 0, 1, 4, 2, 5), (0, 1, 3, 2, 4)) if axis == "space" else ((3, 0, 2, 4, 1, 5), (0, 3, 1, 2, 4))
-        )
-        query, key, value = ops.unstack(ops.transpose(qkv, to_heads), 3)
+    def _project(self, tokens, *projections):
+        """Returns [B, T, N, projections, heads, D / heads] in one product, T = 1 where the tokens have none."""
+        kernels, biases = zip(*(projection.flat() for projection in projections), strict=True)
+        frames, length = (1, *tokens.shape[1:-1])[-2:]
+        flat = ops.reshape(tokens, (-1, tokens.shape[-1]))
+        flat = ops.matmul(flat, ops.concatenate(kernels, axis=-1)) + ops.concatenate(biases)
+        head_width = tokens.shape[-1] // self.num_heads
+        return ops.reshape(flat, (-1, frames, length, len(projections), self.num_heads, head_width))
+
+    def _attend(self, projected, axis, training):
+        """Attends over T or N of query, key and value; returns [B, T, N, heads, D / heads]."""
+        to_heads = (3, 0, 1, 4, 2, 5) if axis == "space" else (3, 0, 2, 4, 1, 5)
+        from_heads = (0, 1, 3, 2, 4) if axis == "space" else (0, 3, 1, 2, 4)
+        query, key, value = (x for part in projected for x in ops.unstack(ops.transpose(part, to_heads), part.shape[3]))
         scores = ops.matmul(query * (query.shape[-1] ** -0.5), ops.swapaxes(key, -1, -2))
         weights = ops.cast(ops.softmax(ops.cast(scores, "float32")), value.dtype)
-        return ops.transpose(ops.matmul(self.dropout(weights, training=training), value), back)
+        return ops.transpose(ops.matmul(self.dropout(weights, training=training), value), from_heads)
 
 
 @register
@@ -192,8 +187,12 @@ class MlpBlock(keras.layers.Layer):
 
     def call(self, tokens, training=False):
         """Returns tokens of the shape given, in the compute dtype."""
-        hidden = ops.gelu(self.Dense_0(tokens), approximate=True)
-        return self.output_dropout(self.Dense_1(self.hidden_dropout(hidden, training=training)), training=training)
+        *leading, width = (-1, *tokens.shape[1:])
+        # Rank 2, as TensorFlow multiplies a batch by one matrix slowly, more so backwards, and fuses none of the rest.
+        hidden = ops.gelu(self.Dense_0(ops.reshape(tokens, (-1, width))), approximate=True)
+        hidden = self.hidden_dropout(ops.reshape(hidden, (*leading, self.mlp_dim)), training=training)
+        tokens = self.Dense_1(ops.reshape(hidden, (-1, self.mlp_dim)))
+        return self.output_dropout(ops.reshape(tokens, (*leading, width)), training=training)
 
 
 def shared_dropout(rate: float, shared_over_time: bool, **kwargs) -> keras.layers.Dropout:
@@ -250,32 +249,40 @@ class EncoderBlock(keras.layers.Layer):
         attention_dropout: float = 0.0,
         stochastic_depth: float = 0.0,
         shared_over_time: bool = False,
+        first_token_only: bool = False,
         compute_dtype: str = "float32",
         **kwargs,
     ):
         super().__init__(**kwargs)
         policy = block_policy(compute_dtype)
-        self.LayerNorm_0 = LayerNorm(name="LayerNorm_0")
-        self.MultiHeadDotProductAttention_0 = Attention(
-            num_heads, axis, attention_dropout, shared_over_time, name="MultiHeadDotProductAttention_0", dtype=policy
+        self.first_token_only = first_token_only
+        self.attention_norm = LayerNorm(name="LayerNorm_0")
+        self.attention = Attention(
+            num_heads,
+            axis,
+            attention_dropout,
+            shared_over_time,
+            first_token_only,
+            name="MultiHeadDotProductAttention_0",
+            dtype=policy,
         )
-        self.dropout = shared_dropout(dropout, shared_over_time)
+        self.attention_dropout = shared_dropout(dropout, shared_over_time)
         self.attention_depth = StochasticDepth(stochastic_depth)
-        self.LayerNorm_1 = LayerNorm(name="LayerNorm_1")
-        self.MlpBlock_0 = MlpBlock(mlp_dim, dropout, shared_over_time, name="MlpBlock_0", dtype=policy)
+        self.mlp_norm = LayerNorm(name="LayerNorm_1")
+        self.mlp = MlpBlock(mlp_dim, dropout, shared_over_time, name="MlpBlock_0", dtype=policy)
         self.mlp_depth = StochasticDepth(stochastic_depth)
 
     def build(self, tokens_shape):
         """Builds the layers."""
-        for layer in (self.LayerNorm_0, self.MultiHeadDotProductAttention_0, self.LayerNorm_1, self.MlpBlock_0):
+        for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
             layer.build(tokens_shape)
 
     def call(self, tokens, training=False):
-        """Returns tokens of the shape given, float32."""
-        branch = self.MultiHeadDotProductAttention_0(self.LayerNorm_0(tokens), training=training)
-        branch = self.dropout(ops.cast(branch, tokens.dtype), training=training)
-        tokens = tokens + self.attention_depth(branch, training=training)
-        branch = ops.cast(self.MlpBlock_0(self.LayerNorm_1(tokens), training=training), tokens.dtype)
+        """Returns tokens float32 of the shape given, or with N = 1 for the first token only."""
+        branch = ops.cast(self.attention(self.attention_norm(tokens), training=training), tokens.dtype)
+        branch = self.attention_depth(self.attention_dropout(branch, training=training), training=training)
+        tokens = branch + (tokens[..., :1, :] if self.first_token_only else tokens)
+        branch = ops.cast(self.mlp(self.mlp_norm(tokens), training=training), tokens.dtype)
         return tokens + self.mlp_depth(branch, training=training)
 
 
@@ -307,31 +314,32 @@ class FactorizedSelfAttentionBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         policy = block_policy(compute_dtype)
         self.order = order.split("_")
+        self.norms, self.attentions, self.dropouts = {}, {}, {}
         for axis, kernel_init in (("time", temporal_init), ("space", "xavier")):
-            setattr(self, f"LayerNorm_{axis}", LayerNorm(name=f"LayerNorm_{axis}"))
-            name = f"MultiHeadDotProductAttention_{axis}"
-            attention = Attention(num_heads, axis, attention_dropout, kernel_init=kernel_init, name=name, dtype=policy)
-            setattr(self, name, attention)
-            setattr(self, f"dropout_{axis}", keras.layers.Dropout(dropout))
-        self.LayerNorm_mlp = LayerNorm(name="LayerNorm_mlp")
-        self.MlpBlock = MlpBlock(mlp_dim, dropout, name="MlpBlock", dtype=policy)
+            self.norms[axis] = LayerNorm(name=f"LayerNorm_{axis}")
+            self.attentions[axis] = Attention(
+                num_heads,
+                axis,
+                attention_dropout,
+                kernel_init=kernel_init,
+                name=f"MultiHeadDotProductAttention_{axis}",
+                dtype=policy,
+            )
+            self.dropouts[axis] = keras.layers.Dropout(dropout)
+        self.mlp_norm = LayerNorm(name="LayerNorm_mlp")
+        self.mlp = MlpBlock(mlp_dim, dropout, name="MlpBlock", dtype=policy)
 
     def build(self, tokens_shape):
         """Builds the layers."""
-        for axis in self.order:
-            getattr(self, f"LayerNorm_{axis}").build(tokens_shape)
-            getattr(self, f"MultiHeadDotProductAttention_{axis}").build(tokens_shape)
-        self.LayerNorm_mlp.build(tokens_shape)
-        self.MlpBlock.build(tokens_shape)
+        for layer in (*self.norms.values(), *self.attentions.values(), self.mlp_norm, self.mlp):
+            layer.build(tokens_shape)
 
     def call(self, tokens, training=False):
         """Returns tokens of the shape given, float32."""
         for axis in self.order:
-            branch = getattr(self, f"LayerNorm_{axis}")(tokens)
-            branch = getattr(self, f"MultiHeadDotProductAttention_{axis}")(branch, training=training)
-            tokens = tokens + getattr(self, f"dropout_{axis}")(ops.cast(branch, tokens.dtype), training=training)
-        branch = self.MlpBlock(self.LayerNorm_mlp(tokens), training=training)
-        return tokens + ops.cast(branch, tokens.dtype)
+            branch = ops.cast(self.attentions[axis](self.norms[axis](tokens), training=training), tokens.dtype)
+            tokens = tokens + self.dropouts[axis](branch, training=training)
+        return tokens + ops.cast(self.mlp(self.mlp_norm(tokens), training=training), tokens.dtype)
 
 
 def block_policy(compute_dtype: str) -> str:

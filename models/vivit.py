@@ -37,6 +37,7 @@ Variant = Literal["spacetime", "factorized_encoder", "factorized_self_attention"
 Classifier = Literal["token", "gap", "gmp", "gsp", "0"]
 ComputeDtype = Literal["float32", "bfloat16"]
 
+FIRST_TOKEN = ("token", "0")
 POOLS = {"gap": ops.mean, "gmp": ops.max, "gsp": ops.sum}
 
 
@@ -156,6 +157,7 @@ class Encoder(keras.layers.Layer):
       num_layers, num_heads, mlp_dim, position_embedding, dropout, attention_dropout, stochastic_depth,
         attention_order, temporal_init: As in `ViViTConfig`.
       shared_over_time: Whether all T share the dropout masks.
+      first_token_only: Whether the last block computes the first token only, and N = 1 comes out; "joint" only.
       compute_dtype: Of the blocks' matrix products.
     """
 
@@ -173,6 +175,7 @@ class Encoder(keras.layers.Layer):
         attention_order: AttentionOrder = "time_space",
         temporal_init: KernelInit = "xavier",
         shared_over_time: bool = False,
+        first_token_only: bool = False,
         compute_dtype: ComputeDtype = "float32",
         **kwargs,
     ):
@@ -191,6 +194,7 @@ class Encoder(keras.layers.Layer):
                 axis = "space" if block == "joint" else "time_and_space"
                 rate = stochastic_depth * layer / max(num_layers - 1, 1)
                 own = {"axis": axis, "stochastic_depth": rate, "shared_over_time": shared_over_time}
+                own["first_token_only"] = first_token_only and layer == num_layers - 1
                 self.blocks.append(EncoderBlock(num_heads, mlp_dim, **own, **both, name=name))
         self.norm = LayerNorm(name="encoder_norm")
 
@@ -212,7 +216,8 @@ class Encoder(keras.layers.Layer):
             tokens = ops.reshape(tokens, (-1, frames, rows * columns, shape[-1]))
         for block in self.blocks:
             tokens = block(tokens, training=training)
-        return ops.reshape(self.norm(tokens), shape)
+        tokens = self.norm(tokens)
+        return tokens if self.block == "joint" else ops.reshape(tokens, shape)
 
 
 @register
@@ -260,7 +265,12 @@ class SplitHeads(keras.layers.Layer):
 
 
 def build_vivit(
-    config: ViViTConfig, *, clip_shape: tuple[int, int, int], heads: Mapping[str, int], name: str = "vivit"
+    config: ViViTConfig,
+    *,
+    clip_shape: tuple[int, int, int],
+    heads: Mapping[str, int],
+    all_tokens: bool = False,
+    name: str = "vivit",
 ) -> keras.Model:
     """Builds a fresh network of the family.
 
@@ -272,6 +282,9 @@ def build_vivit(
       config: The network.
       clip_shape: (T, H, W) in frames and pixels.
       heads: Classes by head.
+      all_tokens: Whether the last block of an encoder computes all tokens where only the first is read (classifiers
+        "token" and "0"), as the reference does. The logits are the same, the published GFLOPs are counted so, and
+        the output of layer "Transformer" is the reference's encoder output.
       name: Of the model.
 
     Raises:
@@ -285,9 +298,9 @@ def build_vivit(
         config.tubelet, config.hidden_size, config.sampled_frames, config.tubelet_init, name="embedding"
     )(clip)
     if config.variant == "factorized_encoder":
-        features = _factorized_encoder(config, grid, tokens)
+        features = _factorized_encoder(config, grid, tokens, all_tokens)
     else:
-        features = _single_encoder(config, grid, tokens)
+        features = _single_encoder(config, grid, tokens, all_tokens)
     if config.representation_size is not None:
         features = keras.layers.Dense(config.representation_size, activation="tanh", name="pre_logits")(features)
     head = keras.layers.Dense(
@@ -296,22 +309,24 @@ def build_vivit(
     return keras.Model(clip, SplitHeads(heads, name="logits")(head(features)), name=name)
 
 
-def _single_encoder(config, grid, tokens):
+def _single_encoder(config, grid, tokens, all_tokens):
     """Models 1, 3 and 4 from tokens [B, T, N, D] to features [B, D]."""
     tokens = FlattenTokens(name="flatten")(tokens)
     if config.classifier == "token":
         tokens = ClassToken(name="cls")(tokens)
     block = "joint" if config.variant == "spacetime" else config.variant
-    tokens = _encoder(config, block, grid, name="Transformer")(tokens)
+    tokens = _encoder(config, block, grid, all_tokens, name="Transformer")(tokens)
     return TokenPool(config.classifier, name="pool")(tokens)
 
 
-def _factorized_encoder(config, grid, tokens):
+def _factorized_encoder(config, grid, tokens, all_tokens):
     """Model 2 from tokens [B, T, N, D] to features [B, D]: each frame by itself, then the sequence of frames."""
     frames, rows, columns = grid
     if config.classifier == "token":
         tokens = ClassToken(name="cls_SpatialTransformer")(tokens)
-    spatial = _encoder(config, "joint", (1, rows, columns), name="SpatialTransformer", shared_over_time=True)
+    spatial = _encoder(
+        config, "joint", (1, rows, columns), all_tokens, name="SpatialTransformer", shared_over_time=True
+    )
     frame_features = TokenPool(config.classifier, name="spatial_pool")(spatial(tokens))
     if not config.temporal_layers:
         return TokenPool("gap", name="pool")(frame_features)
@@ -326,12 +341,13 @@ def _factorized_encoder(config, grid, tokens):
         ),
         "joint",
         (frames, 1, 1),
+        all_tokens,
         name="TemporalTransformer",
     )
     return TokenPool(config.classifier, name="pool")(temporal(frame_features))
 
 
-def _encoder(config, block, grid, *, name, shared_over_time=False):
+def _encoder(config, block, grid, all_tokens, *, name, shared_over_time=False):
     return Encoder(
         block,
         grid,
@@ -345,6 +361,7 @@ def _encoder(config, block, grid, *, name, shared_over_time=False):
         attention_order=config.attention_order,
         temporal_init=config.temporal_init,
         shared_over_time=shared_over_time,
+        first_token_only=not all_tokens and config.classifier in FIRST_TOKEN,
         compute_dtype=config.dtype,
         name=name,
     )
