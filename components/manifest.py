@@ -9,9 +9,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
@@ -25,6 +28,10 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpe
 _EVAL_BUCKETS, _BUCKETS = 20, 100
 _SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validation": "eval"}
 _PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
+# Heads become names of layers, files and signatures.
+_HEAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# Control characters, line ends and lone surrogates: Transform writes one class name per line, in UTF-8.
+_UNWRITABLE = {"Cc", "Zl", "Zp", "Cs"}
 _SHOWN_PROBLEMS = 20
 _STAT_THREADS = 32
 
@@ -121,9 +128,9 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
         wanted = f"<class>/<video> with one of {', '.join(VIDEO_SUFFIXES)}" if tf.io.gfile.isdir(source) else "one row"
         raise ManifestError(source, [f"it lists no clip; wanted at least {wanted}"])
     problems: list[str] = []
-    clips = _clips(source, rows, heads, slices, problems)
-    _check_ids_and_groups(clips, problems)
-    clips = _with_file_stats(clips, problems)
+    placed = _clips(source, rows, heads, slices, problems)
+    _check_ids_and_groups(placed, problems)
+    clips = _with_file_stats(placed, problems)
     if problems:
         raise ManifestError(source, problems)
     clips, moved = _with_splits(clips)
@@ -134,59 +141,93 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
 
 
 def _file_rows(source: str) -> list[tuple[str, dict[str, str]]]:
-    """Rows of a CSV or JSONL file as (where, {column: text})."""
+    """Rows of a CSV or JSONL file as (where, {column: text}); rows without any value are skipped."""
     suffix = os.path.splitext(source)[1].lower()
-    with tf.io.gfile.GFile(source, "r") as file:
-        if suffix == ".csv":
-            reader = csv.DictReader(file)
-            rows = [(f"row {reader.line_num}", row) for row in reader]
-            if any(None in row for _, row in rows):
-                where = next(where for where, row in rows if None in row)
-                raise ManifestError(source, [f"{where} has more values than the header has columns"])
-        elif suffix == ".jsonl":
-            rows = list(_jsonl_rows(source, file))
-        else:
-            raise ManifestError(source, [f"unknown kind of file {suffix!r}; wanted .csv, .jsonl or a folder"])
-    return [(where, {column: "" if v is None else str(v).strip() for column, v in row.items()}) for where, row in rows]
+    if suffix not in _READERS:
+        raise ManifestError(source, [f"unknown kind of file {suffix!r}; wanted {', '.join(_READERS)} or a folder"])
+    with tf.io.gfile.GFile(source, "rb") as file:
+        try:
+            # Excel puts a byte order mark first.
+            text = file.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ManifestError(source, [f"it is not UTF-8 text ({error}); save it as UTF-8"]) from error
+    problems: list[str] = []
+    rows = [
+        (where, {column: "" if value is None else str(value).strip() for column, value in row.items()})
+        for where, row in _READERS[suffix](text, problems)
+    ]
+    if problems:
+        raise ManifestError(source, problems)
+    return [(where, row) for where, row in rows if any(row.values())]
 
 
-def _jsonl_rows(source: str, lines: Iterable[str]) -> Iterator[tuple[str, dict]]:
-    for number, line in enumerate(lines, start=1):
+def _csv_rows(text: str, problems: list[str]) -> Iterator[tuple[str, dict]]:
+    # Strict: a quote that is never closed would swallow the rows below it.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [column.strip() for column in next(reader, [])]
+        twice = dict.fromkeys(column for column in header if column and header.count(column) > 1)
+        problems.extend(f"column {column!r} stands twice in the header" for column in twice)
+        for values in reader:
+            where = f"row {reader.line_num}"
+            if any(values) and len(values) != len(header):
+                problems.append(f"{where} has {len(values)} values; the header has {len(header)} columns")
+            # Spreadsheets leave empty columns without a name behind.
+            named = {column: value for column, value in zip(header, values, strict=False) if column or value.strip()}
+            if "" in named:
+                problems.append(f"{where}: {named['']!r} stands in a column without a name")
+            yield where, named
+    except csv.Error as error:
+        problems.append(f"row {reader.line_num} is not CSV: {error}")
+
+
+def _jsonl_rows(text: str, problems: list[str]) -> Iterator[tuple[str, dict]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        where = f"line {number}"
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ManifestError(source, [f"line {number} is not JSON: {error}"]) from error
+            problems.append(f"{where} is not JSON: {error}")
+            continue
         if not isinstance(row, dict):
-            raise ManifestError(source, [f"line {number} is not a JSON object: {line.strip()[:60]}"])
-        yield (
-            f"line {number}",
-            {column: "|".join(map(str, v)) if isinstance(v, list) else v for column, v in row.items()},
-        )
+            problems.append(f"{where} is not a JSON object: {line.strip()[:60]}")
+            continue
+        problems.extend(f"{where}: column {c!r} holds an object" for c, value in row.items() if isinstance(value, dict))
+        yield where, {c: "|".join(map(str, v)) if isinstance(v, list) else v for c, v in row.items()}
+
+
+_READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
 
 
 def _folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
     """Rows of ``root/[split/]<class>/**/<video>``, and the files that are not videos."""
     rows, ignored = [], []
     tops = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(root))
-    folders = [name for name in tops if tf.io.gfile.isdir(os.path.join(root, name))]
-    has_splits = bool(folders) and all(_SPLIT_ALIASES.get(name, name) in SPLITS for name in folders)
+    folders = [name for name in tops if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(root, name))]
+    splits = [name for name in folders if _SPLIT_ALIASES.get(name, name) in SPLITS]
+    has_splits = bool(folders) and splits == folders
+    if "train" in splits and len(splits) > 1 and not has_splits:
+        others = ", ".join(name for name in folders if name not in splits)
+        raise ManifestError(root, [f"the folders {', '.join(splits)} are splits, but {others} beside them no split"])
     for folder, _, files in tf.io.gfile.walk(root):
-        parts = os.path.relpath(folder, root).split(os.sep)
-        below = parts[1:] if has_splits else parts
+        below = [part for part in os.path.relpath(folder, root).split(os.sep) if part != "."]
         for name in sorted(files):
-            path = os.path.relpath(os.path.join(folder, name), root)
-            if below in ([], ["."]) or os.path.splitext(name)[1].lower() not in VIDEO_SUFFIXES:
+            *parents, _ = parts = [*below, name]
+            path = "/".join(parts)
+            is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+            # Names with a leading dot are what systems leave behind, such as the ._clip.mp4 of macOS.
+            if not is_video or len(parents) <= has_splits or any(part.startswith(".") for part in parts):
                 ignored.append(path)
                 continue
-            row = {"path": path, "label": below[0]}
-            rows.append((path, {**row, "split": parts[0]} if has_splits else row))
+            split = {"split": parents[0]} if has_splits else {}
+            rows.append((path, {"path": path, "label": parents[has_splits], **split}))
     return sorted(rows, key=lambda row: row[0]), sorted(ignored)
 
 
-def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list[Clip]:
-    """Turns rows into clips without splits or file stats; adds what is wrong to `problems`."""
+def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list[tuple[str, Clip]]:
+    """Turns rows into clips, each with its place, without splits or file stats; adds what is wrong to `problems`."""
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     label_columns = {
         features.DEFAULT_HEAD if column == "label" else column.removeprefix(features.LABEL_PREFIX): column
@@ -197,12 +238,17 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
         raise ManifestError(source, [f"missing column 'path'; it has {', '.join(columns)}"])
     if not label_columns:
         raise ManifestError(source, [f"missing column 'label' or 'label/<head>'; it has {', '.join(columns)}"])
+    if {"label", features.label_key(features.DEFAULT_HEAD)} <= set(columns):
+        problems.append("columns 'label' and 'label/label' are the same head")
     unknown = [head for head in heads if head not in label_columns]
     if unknown:
         raise ManifestError(
             source, [f"no head {head!r}; the manifest has {', '.join(label_columns)}" for head in unknown]
         )
     heads = list(heads) or list(label_columns)
+    for head in heads:
+        if not _HEAD_NAME.fullmatch(head):
+            problems.append(f"column {label_columns[head]!r}: a head's name has letters, digits, - and _ only")
     slices = {head: column for head, column in label_columns.items() if head not in heads}
     slices.update({name: name for name in columns if name not in _PLAIN_COLUMNS and name not in label_columns.values()})
     if wanted_slices is not None:
@@ -222,9 +268,11 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
                 problems.append(f"{where}: column {label_columns[head]!r} is empty")
             elif "|" in name:
                 problems.append(f"{where}: {label_columns[head]!r} names several classes ({name}); one is wanted")
+            elif any(unicodedata.category(letter) in _UNWRITABLE for letter in name):
+                problems.append(f"{where}: {label_columns[head]!r} holds a control character: {name!r}")
         start, end = (_seconds(row, column, where, problems) for column in ("start", "end"))
-        if start is not None and end is not None and end <= start:
-            problems.append(f"{where}: end {end} is not after start {start}")
+        if end is not None and end <= (start or 0):
+            problems.append(f"{where}: end {end:g} is not after start {start or 0:g}")
         split = _SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
         if split and split not in SPLITS:
             problems.append(f"{where}: split {split!r}; wanted {', '.join(SPLITS)} or nothing")
@@ -232,19 +280,19 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
             problems.append(f"{where}: column 'path' is empty")
         if len(problems) > found:
             continue
-        segment = "" if start is None and end is None else f"@{start or 0:g}-{'' if end is None else f'{end:g}'}"
-        clips.append(
-            Clip(
-                id=row.get("id") or row["path"] + segment,
-                path=_absolute(root, row["path"]),
-                group=row.get("group") or row["path"],
-                split=split,
-                labels=labels,
-                slices={name: row[column] for name, column in slices.items() if row.get(column)},
-                start=start or 0.0,
-                end=end,
-            )
+        # 15 digits tell any two times apart that a manifest can tell apart.
+        segment = "" if start is None and end is None else f"@{start or 0:.15g}-{'' if end is None else f'{end:.15g}'}"
+        clip = Clip(
+            id=row.get("id") or row["path"] + segment,
+            path=_absolute(root, row["path"]),
+            group=row.get("group") or row["path"],
+            split=split,
+            labels=labels,
+            slices={name: row[column] for name, column in slices.items() if row.get(column)},
+            start=start or 0.0,
+            end=end,
         )
+        clips.append((where, clip))
     return clips
 
 
@@ -268,36 +316,39 @@ def _absolute(root: str, path: str) -> str:
     return os.path.join(root if "://" in root else os.path.abspath(root), path)
 
 
-def _check_ids_and_groups(clips: list[Clip], problems: list[str]) -> None:
-    first: dict[str, Clip] = {}
-    splits: dict[str, str] = {}
-    for clip in clips:
-        other = first.setdefault(clip.id, clip)
-        if other is not clip:
-            problems.append(f"id {clip.id!r} stands twice: {other.path} and {clip.path}")
-        split = splits.setdefault(clip.group, clip.split)
+def _check_ids_and_groups(placed: list[tuple[str, Clip]], problems: list[str]) -> None:
+    first: dict[str, str] = {}
+    splits: dict[str, tuple[str, str]] = {}
+    for where, clip in placed:
+        other = first.setdefault(clip.id, where)
+        if other != where:
+            problems.append(f"{where}: id {clip.id!r} stands already in {other}")
+        other, split = splits.setdefault(clip.group, (where, clip.split))
         if split != clip.split:
             problems.append(
-                f"group {clip.group!r} is in two splits, {split or 'none'} and {clip.split or 'none'}: clips of one "
-                "source video must stay together"
+                f"{where}: group {clip.group!r} is in split {clip.split or 'none'!r}, but in {split or 'none'!r} in "
+                f"{other}; clips of one source video must stay together"
             )
 
 
-def _with_file_stats(clips: list[Clip], problems: list[str]) -> list[Clip]:
+def _with_file_stats(placed: list[tuple[str, Clip]], problems: list[str]) -> list[Clip]:
     def stat(path: str):
         try:
             found = tf.io.gfile.stat(path)
+        except tf.errors.NotFoundError:
+            return f"there is no file {path}"
         except (tf.errors.OpError, OSError) as error:
             return f"cannot read {path}: {getattr(error, 'message', error)}"
         return found if not found.is_directory else f"{path} is a folder, not a video"
 
-    paths = sorted({clip.path for clip in clips})
+    users = {clip.path: where for where, clip in reversed(placed)}
+    paths = sorted(users)
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
         stats = dict(zip(paths, pool.map(stat, paths), strict=True))
-    problems.extend(found for found in stats.values() if isinstance(found, str))
+    problems.extend(f"{users[path]}: {found}" for path, found in stats.items() if isinstance(found, str))
     return [
         dataclasses.replace(clip, size=stats[clip.path].length, mtime=stats[clip.path].mtime_nsec)
-        for clip in clips
+        for _, clip in placed
         if not isinstance(stats[clip.path], str)
     ]
 
@@ -323,10 +374,12 @@ def _check_classes(clips: list[Clip], problems: list[str]) -> None:
     for split in ("train", "eval"):
         if not any(clip.split == split for clip in clips):
             problems.append(f"no clip in split {split!r}: add clips, or name the splits in a column 'split'")
-    for head in clips[0].labels if clips else ():
+    if problems:
+        return
+    for head in clips[0].labels:
         trained = {clip.labels[head] for clip in clips if clip.split == "train"}
         if len(trained) == 1:
             problems.append(f"head {head!r} has one class only, {next(iter(trained))!r}; at least two are wanted")
         for name in sorted({clip.labels[head] for clip in clips} - trained):
             where = next(clip.id for clip in clips if clip.labels[head] == name)
-            problems.append(f"class {name!r} of head {head!r} is evaluated but never trained, e.g. in clip {where!r}")
+            problems.append(f"class {name!r} of head {head!r} is evaluated but never trained, e.g. in {where!r}")

@@ -9,10 +9,9 @@ import dataclasses
 import importlib
 from collections.abc import Iterable
 
+from components.video import IngestConfig
 from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
-
-from components.video import IngestConfig
 from models.evaluation import EvaluationConfig
 from models.trainer import TrainConfig, TrainerConfig
 from models.vivit import ViViTConfig
