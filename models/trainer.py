@@ -17,6 +17,7 @@ import tensorflow_transform as tft
 
 from models import augment, clips, input_pipeline, losses, scores
 from models.export import ServedModel
+from models.input_pipeline import Source
 from models.optimizers import OptimizerConfig, build_optimizer, clip_by_global_norm
 from models.preprocessing import read_classes
 from models.progress import Progress
@@ -90,19 +91,22 @@ class TrainerConfig:
 def run_fn(fn_args) -> None:
     """Trains on Transform's output and writes the SavedModel; called by TFX's Trainer."""
     config = settings.from_json(TrainerConfig, fn_args.custom_config["config"])
-    train_files, eval_files = _files(fn_args.train_files), _files(fn_args.eval_files)
+    train_clips, eval_clips = (
+        input_pipeline.transformed_source(_files(patterns), config.heads, config.storage)
+        for patterns in (fn_args.train_files, fn_args.eval_files)
+    )
     graph = tft.TFTransformOutput(fn_args.transform_output)
     classes = {head: read_classes(graph, head) for head in config.heads}
-    num_clips = _check_labels(train_files, classes, config)
+    num_clips = _check_labels(train_clips, classes, config.train.batch_size)
 
     # Not 0: TensorFlow then compares the tensor that seeds tf.data's shuffle with a number, and fails.
     keras.utils.set_random_seed(config.train.seed + 1)
     model = build_vivit(
         config.model, clip_shape=config.clip.shape, heads={head: len(names) for head, names in classes.items()}
     )
-    run = hashlib.sha256("\n".join([settings.to_json(config), *train_files]).encode()).hexdigest()[:16]
+    run = hashlib.sha256("\n".join([settings.to_json(config), *train_clips.files]).encode()).hexdigest()[:16]
     checkpoints = os.path.join(fn_args.custom_config["checkpoints"], run)
-    train(model, config, train_files, eval_files, num_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir)
+    train(model, config, train_clips, eval_clips, num_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir)
 
     card = serving.ModelCard(
         classes=classes,
@@ -111,7 +115,7 @@ def run_fn(fn_args) -> None:
         config=dataclasses.asdict(config),
     )
     expected = serving.ExpectedLogits(
-        views=logits_of(model, config, eval_files, config.views), centre=logits_of(model, config, eval_files, None)
+        views=logits_of(model, config, eval_clips, config.views), centre=logits_of(model, config, eval_clips, None)
     )
     ServedModel(model, clip=config.clip, views=config.views, classes=classes).save(
         fn_args.serving_model_dir, card, expected
@@ -123,8 +127,8 @@ def run_fn(fn_args) -> None:
 def train(
     model: keras.Model,
     config: TrainerConfig,
-    train_files: Sequence[str],
-    eval_files: Sequence[str],
+    train_clips: Source,
+    eval_clips: Source,
     num_clips: int,
     *,
     checkpoints: str,
@@ -135,7 +139,7 @@ def train(
     Args:
       model: From `build_vivit`.
       config: Everything.
-      train_files, eval_files: GZIP TFRecords of transformed examples.
+      train_clips, eval_clips: Where the clips are read from.
       num_clips: Training clips.
       checkpoints: Folder of the checkpoints.
       log_dir: Folder of the TensorBoard logs.
@@ -153,7 +157,17 @@ def train(
         _logger.info("going on from step %d", first)
 
     step_fn = _train_step(model, optimizer, config)
-    batches = iter(_train_dataset(config, train_files, num_clips, first))
+    batches = iter(
+        input_pipeline.train_dataset(
+            train_clips,
+            clip=config.clip,
+            augmentation=config.augment,
+            batch_size=config.train.batch_size,
+            num_examples=num_clips,
+            seed=config.train.seed,
+            start_step=first,
+        )
+    )
     eval_every = max(1, round(config.train.eval_epochs * num_clips / config.train.batch_size))
     progress = Progress(log_dir, total=total, first=first, batch_size=config.train.batch_size)
     running = None
@@ -171,7 +185,7 @@ def train(
             manager.save(checkpoint_number=done)
         progress.report(done, float(optimizer.learning_rate), now=done == total)
         if done % eval_every == 0 or done == total:
-            progress.evaluated(done, evaluate(model, config, eval_files))
+            progress.evaluated(done, evaluate(model, config, eval_clips))
     progress.close()
 
 
@@ -205,7 +219,7 @@ def _train_step(model: keras.Model, optimizer: keras.Optimizer, config: TrainerC
     return step
 
 
-def evaluate(model: keras.Model, config: TrainerConfig, files: Sequence[str]) -> dict[str, float]:
+def evaluate(model: keras.Model, config: TrainerConfig, source: Source) -> dict[str, float]:
     """Loss and accuracies on the centre view, of each head and of all together (`scores.metrics`)."""
 
     @tf.function
@@ -214,7 +228,7 @@ def evaluate(model: keras.Model, config: TrainerConfig, files: Sequence[str]) ->
         return scores.metrics(logits, _one_hot(model, batch["labels"]))
 
     totals = collections.defaultdict(lambda: np.zeros(2))
-    for batch in _eval_dataset(config, files, None):
+    for batch in _eval_dataset(config, source, None):
         del batch["id"]
         for name, pair in score(batch).items():
             totals[name] += np.array(pair)
@@ -226,14 +240,14 @@ def _one_hot(model: keras.Model, labels: Mapping[str, tf.Tensor]) -> dict[str, t
 
 
 def logits_of(
-    model: keras.Model, config: TrainerConfig, files: Sequence[str], views: clips.ViewsConfig | None
+    model: keras.Model, config: TrainerConfig, source: Source, views: clips.ViewsConfig | None
 ) -> dict[str, dict[str, list[float]]]:
     """Logits of the first clips through the training's own input pipeline: clip id -> head -> K floats.
 
     They are averaged over `views`, or those of the centre view where it is None.
     """
     found = {}
-    for batch in _eval_dataset(config, files, views).unbatch().take(_PROVEN_CLIPS):
+    for batch in _eval_dataset(config, source, views).unbatch().take(_PROVEN_CLIPS):
         pixels = batch["clip"] if views else batch["clip"][tf.newaxis]
         logits = model(clips.normalise(pixels), training=False)
         found[batch["id"].numpy().decode()] = {
@@ -242,51 +256,28 @@ def logits_of(
     return found
 
 
-def _train_dataset(config: TrainerConfig, files: Sequence[str], num_clips: int, start_step: int) -> tf.data.Dataset:
-    return input_pipeline.train_dataset(
-        files,
-        heads=config.heads,
-        storage=config.storage,
-        clip=config.clip,
-        augmentation=config.augment,
-        batch_size=config.train.batch_size,
-        num_examples=num_clips,
-        seed=config.train.seed,
-        start_step=start_step,
-    )
-
-
-def _eval_dataset(config: TrainerConfig, files: Sequence[str], views: clips.ViewsConfig | None) -> tf.data.Dataset:
-    return input_pipeline.eval_dataset(
-        files,
-        heads=config.heads,
-        storage=config.storage,
-        clip=config.clip,
-        batch_size=config.train.batch_size,
-        views=views,
-    )
+def _eval_dataset(config: TrainerConfig, source: Source, views: clips.ViewsConfig | None) -> tf.data.Dataset:
+    return input_pipeline.eval_dataset(source, clip=config.clip, batch_size=config.train.batch_size, views=views)
 
 
 def _files(patterns: Sequence[str]) -> list[str]:
     return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
 
 
-def _check_labels(files: Sequence[str], classes: Mapping[str, list[str]], config: TrainerConfig) -> int:
+def _check_labels(source: Source, classes: Mapping[str, list[str]], batch_size: int) -> int:
     """Number of training clips.
 
     Raises:
       TrainingError: If there are fewer than a batch, or a clip has a label that is not a class.
     """
-    counts = input_pipeline.count_labels(files, config.heads)
+    counts = source.count_labels()
     for head, by_id in counts.items():
         unknown = sum(count for class_id, count in by_id.items() if not 0 <= class_id < len(classes[head]))
         if unknown:
             raise TrainingError(f"{unknown} training clip(s) have a label of head {head!r} outside its classes")
-    num_clips = sum(counts[config.heads[0]].values())
-    if num_clips < config.train.batch_size:
-        raise TrainingError(
-            f"{num_clips} training clips do not fill a batch of {config.train.batch_size}: lower train.batch_size"
-        )
+    num_clips = sum(next(iter(counts.values())).values())
+    if num_clips < batch_size:
+        raise TrainingError(f"{num_clips} training clips do not fill a batch of {batch_size}: lower train.batch_size")
     return num_clips
 
 

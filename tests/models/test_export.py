@@ -53,13 +53,9 @@ def test_training_examples_frames_and_predict_agree(two_heads_run, centre_model)
     served = tf.saved_model.load(folder)
     manifest = [json.loads(line) for line in (two_heads_run.workdir / "data/manifest/eval.jsonl").open()]
     paths = {row["id"]: row["path"] for row in manifest}
-    dataset = input_pipeline.eval_dataset(
-        glob.glob(two_heads_run.artifact("Transform", "transformed_examples") + "/Split-eval/*"),
-        heads=("verb", "noun"),
-        storage="raw",
-        clip=recipe.clip,
-        batch_size=4,
-    )
+    transformed = glob.glob(two_heads_run.artifact("Transform", "transformed_examples") + "/Split-eval/*")
+    source = input_pipeline.transformed_source(transformed, ("verb", "noun"), "raw")
+    dataset = input_pipeline.eval_dataset(source, clip=recipe.clip, batch_size=4)
     compared = 0
     for batch in dataset:
         trained = model(clips.normalise(batch["clip"]), training=False)
