@@ -20,8 +20,8 @@ from models.export import ServedModel
 from models.input_pipeline import Source
 from models.optimizers import OptimizerConfig, build_optimizer, clip_by_global_norm
 from models.preprocessing import read_classes
+from models.pretrained import ModelConfig, build_model
 from models.progress import Progress
-from models.vivit import ViViTConfig, build_vivit
 from schemas import config as settings
 from schemas import serving
 from schemas.features import Storage
@@ -84,7 +84,7 @@ class TrainerConfig:
     clip: clips.ClipConfig
     views: clips.ViewsConfig
     augment: augment.AugmentConfig
-    model: ViViTConfig
+    model: ModelConfig
     train: TrainConfig
 
 
@@ -101,7 +101,7 @@ def run_fn(fn_args) -> None:
 
     # Not 0: TensorFlow then compares the tensor that seeds tf.data's shuffle with a number, and fails.
     keras.utils.set_random_seed(config.train.seed + 1)
-    model = build_vivit(
+    model = build_model(
         config.model, clip_shape=config.clip.shape, heads={head: len(names) for head, names in classes.items()}
     )
     run = hashlib.sha256("\n".join([settings.to_json(config), *train_clips.files]).encode()).hexdigest()[:16]
@@ -137,7 +137,7 @@ def train(
     """Trains `model` in place, from the last checkpoint on if there is one.
 
     Args:
-      model: From `build_vivit`.
+      model: From `build_model`.
       config: Everything.
       train_clips, eval_clips: Where the clips are read from.
       num_clips: Training clips.

@@ -143,11 +143,15 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _recipes(_: argparse.Namespace) -> int:
-    from pipeline import recipes
+    with quiet(None) as console:
 
-    for name, first_line in recipes.first_lines().items():
-        print(f"{name:32s} {first_line}")
-    return 0
+        def work() -> None:
+            from pipeline.catalogue import catalogue
+
+            for line in catalogue():
+                console.say(line)
+
+        return guarded(console, work)
 
 
 def guarded(console, work) -> int:

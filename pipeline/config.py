@@ -13,8 +13,8 @@ from components.video import IngestConfig
 from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
+from models.pretrained import ModelConfig
 from models.trainer import TrainConfig, TrainerConfig
-from models.vivit import ViViTConfig
 from pipeline import recipes
 from schemas import config as settings
 from schemas.features import DEFAULT_HEAD, Storage
@@ -26,11 +26,13 @@ class DataConfig:
 
     Attributes:
       heads: Label heads to train, in the order of the logits; empty for all that the manifest has.
+      num_classes: Classes of each head where the recipe is for one data set; empty where the data decide.
       slices: Manifest columns to slice metrics by; None for every column that has no other meaning.
       storage: "jpeg" (decoded when sampled: large sets) or "raw" (decoded once: small sets, fast accelerators).
     """
 
     heads: tuple[str, ...] = ()
+    num_classes: tuple[int, ...] = ()
     slices: tuple[str, ...] | None = None
     storage: Storage = "jpeg"
 
@@ -44,7 +46,7 @@ class Recipe:
     clip: ClipConfig = ClipConfig()
     views: ViewsConfig = ViewsConfig()
     augment: AugmentConfig = AugmentConfig()
-    model: ViViTConfig = ViViTConfig()
+    model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 

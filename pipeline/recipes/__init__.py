@@ -12,8 +12,6 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def first_lines() -> dict[str, str]:
-    """The first line of each recipe's docstring, read without importing TensorFlow."""
-    folder = Path(__file__).parent
-    docs = {name: ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())) for name in names()}
-    return {name: (doc or "").partition("\n")[0] for name, doc in docs.items()}
+def docstring(name: str) -> str:
+    """The docstring of a recipe, read without importing TensorFlow."""
+    return ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""

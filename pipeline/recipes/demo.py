@@ -12,19 +12,19 @@ from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
 from models.optimizers import OptimizerConfig, ScheduleConfig
+from models.pretrained import ModelConfig
 from models.trainer import TrainConfig
-from models.vivit import ViViTConfig
 from pipeline.config import DataConfig, Recipe
 
 RECIPE = Recipe(
     # The digit, the manifest's other label, becomes a slice.
-    data=DataConfig(heads=("verb",), storage="raw"),
+    data=DataConfig(heads=("verb",), num_classes=(8,), storage="raw"),
     ingest=IngestConfig(fps=10, short_side=48),
     clip=ClipConfig(num_frames=8, stride=2, min_resize=48, crop_size=48),
     views=ViewsConfig(temporal=4, spatial=3),
     # No flip and no colour: a flip changes the motion.
     augment=AugmentConfig(scale=None, flip=0.0, colour=0.0, drop_colour=0.0),
-    model=ViViTConfig(tubelet=(2, 12, 12), hidden_size=96, num_layers=3, temporal_layers=2, num_heads=3, mlp_dim=384),
+    model=ModelConfig(tubelet=(2, 12, 12), hidden_size=96, num_layers=3, temporal_layers=2, num_heads=3, mlp_dim=384),
     train=TrainConfig(
         epochs=40,
         batch_size=64,

@@ -14,20 +14,20 @@ from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
 from models.optimizers import OptimizerConfig, ScheduleConfig
+from models.pretrained import ModelConfig
 from models.trainer import TrainConfig
-from models.vivit import ViViTConfig
 from pipeline.config import DataConfig, Recipe
 
 RECIPE = Recipe(
     # Nouns first, as in the reference's checkpoints.
-    data=DataConfig(heads=("noun", "verb")),
+    data=DataConfig(heads=("noun", "verb"), num_classes=(300, 97)),
     ingest=IngestConfig(fps=10, short_side=256),
     clip=ClipConfig(num_frames=32, stride=1, min_resize=256, crop_size=224),
     views=ViewsConfig(temporal=4, spatial=1, per_step=2),
     augment=AugmentConfig(
         scale=(0.9, 1.33), flip=0.5, colour=0.0, drop_colour=0.0, randaugment_layers=2, randaugment_magnitude=15
     ),
-    model=ViViTConfig(
+    model=ModelConfig(
         tubelet=(2, 16, 16),
         variant="factorized_encoder",
         hidden_size=1024,

@@ -13,16 +13,17 @@ from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
 from models.optimizers import OptimizerConfig, ScheduleConfig
+from models.pretrained import ModelConfig
 from models.trainer import TrainConfig
-from models.vivit import ViViTConfig
-from pipeline.config import Recipe
+from pipeline.config import DataConfig, Recipe
 
 RECIPE = Recipe(
+    data=DataConfig(heads=("label",), num_classes=(400,)),
     ingest=IngestConfig(fps=25, short_side=256),
     clip=ClipConfig(num_frames=32, stride=2, min_resize=256, crop_size=224),
     views=ViewsConfig(temporal=4, spatial=3, per_step=2),
     augment=AugmentConfig(scale=(0.9, 1.33), flip=0.5, colour=0.8, drop_colour=0.1),
-    model=ViViTConfig(
+    model=ModelConfig(
         tubelet=(2, 16, 16),
         variant="factorized_encoder",
         hidden_size=768,

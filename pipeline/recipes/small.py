@@ -15,8 +15,8 @@ from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
 from models.optimizers import OptimizerConfig, ScheduleConfig
+from models.pretrained import ModelConfig
 from models.trainer import TrainConfig
-from models.vivit import ViViTConfig
 from pipeline.config import Recipe
 
 RECIPE = Recipe(
@@ -24,7 +24,7 @@ RECIPE = Recipe(
     clip=ClipConfig(num_frames=16, stride=2, min_resize=128, crop_size=112),
     views=ViewsConfig(temporal=4, spatial=3),
     augment=AugmentConfig(scale=(0.9, 1.33), flip=0.5, colour=0.8, drop_colour=0.1),
-    model=ViViTConfig(tubelet=(2, 16, 16), hidden_size=192, num_layers=6, temporal_layers=2, num_heads=3, mlp_dim=768),
+    model=ModelConfig(tubelet=(2, 16, 16), hidden_size=192, num_layers=6, temporal_layers=2, num_heads=3, mlp_dim=768),
     train=TrainConfig(
         epochs=30,
         batch_size=16,

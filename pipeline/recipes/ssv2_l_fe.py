@@ -16,18 +16,19 @@ from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
 from models.optimizers import OptimizerConfig, ScheduleConfig
+from models.pretrained import ModelConfig
 from models.trainer import TrainConfig
-from models.vivit import ViViTConfig
-from pipeline.config import Recipe
+from pipeline.config import DataConfig, Recipe
 
 RECIPE = Recipe(
+    data=DataConfig(heads=("label",), num_classes=(174,)),
     ingest=IngestConfig(fps=12, short_side=288),
     clip=ClipConfig(num_frames=32, stride=1, min_resize=288, crop_size=256),
     views=ViewsConfig(temporal=4, spatial=3, per_step=2),
     augment=AugmentConfig(
         scale=(0.9, 1.33), flip=0.5, colour=0.0, drop_colour=0.0, randaugment_layers=2, randaugment_magnitude=20
     ),
-    model=ViViTConfig(
+    model=ModelConfig(
         tubelet=(2, 16, 16),
         variant="factorized_encoder",
         hidden_size=1024,
