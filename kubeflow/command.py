@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 
-from pipeline.cli import add_recipe_arguments, guarded
-from pipeline.console import quiet
+from pipeline.cli import add_recipe_arguments
+from pipeline.commands import Say
 
 HELP = "write the pipeline for Kubeflow Pipelines v2"
 DEFAULT_WORKDIR = "gs://YOUR-BUCKET/vivit"
@@ -22,28 +24,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1")
 
 
-def main(arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace, say: Say) -> None:
     """Compiles the pipeline."""
-    with quiet(None) as console:
+    say("Loading TFX and KFP …")
+    from kubeflow.compile import compile_recipe
 
-        def work() -> None:
-            console.say("Loading TFX and KFP …")
-            from kubeflow.compile import compile_recipe
+    compile_recipe(
+        arguments.recipe,
+        arguments.overrides,
+        output=arguments.output,
+        workdir=arguments.workdir,
+        image=arguments.image,
+        data=arguments.data,
+        accelerator=arguments.accelerator,
+        say=say,
+    )
+    for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):
+        if "YOUR-" in value:
+            say(f"Set --{option}: {value} is a placeholder.")
+    if not arguments.data:
+        say(f"Prepare the data before a run:\n  {_prepare_command(arguments)}")
 
-            compile_recipe(
-                arguments.recipe,
-                arguments.overrides,
-                output=arguments.output,
-                workdir=arguments.workdir,
-                image=arguments.image,
-                data=arguments.data,
-                accelerator=arguments.accelerator,
-                say=console.say,
-            )
-            for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):
-                if "YOUR-" in value:
-                    console.say(f"Set --{option}: {value} is a placeholder.")
-            if not arguments.data:
-                console.say(f"Prepare the data before a run: vivit prepare --data … --workdir {arguments.workdir}")
 
-        return guarded(console, work)
+def _prepare_command(arguments: argparse.Namespace) -> str:
+    """The command that prepares what this pipeline will read: the same recipe, sliced by the same columns."""
+    from pipeline.config import load_recipe
+
+    slices = load_recipe(arguments.recipe, arguments.overrides).data.slices or ()
+    overrides = [*arguments.overrides, f"data.slices={json.dumps(slices)}"]
+    settings = [word for override in overrides for word in ("--set", override)]
+    command = ["vivit", "prepare", "--recipe", arguments.recipe, *settings, "--workdir", arguments.workdir]
+    return shlex.join(command) + " --data MANIFEST"

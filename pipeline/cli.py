@@ -1,23 +1,24 @@
-"""The ``vivit`` command.
+"""The ``vivit`` command: its arguments. What the commands do is in pipeline/commands.py.
 
-Heavy imports wait until a command runs, so that ``vivit --help`` answers at once. Packages above this one add commands
-through the entry point group ``vivit.commands``: each names a module with `HELP`, `add_arguments` and `main`.
+Packages above this one add commands through the entry point group ``vivit.commands``: each names a module with `HELP`,
+`add_arguments` and `main`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
+from pipeline import commands
 from pipeline.console import quiet
 
 COMMANDS_GROUP = "vivit.commands"
 
-_LOADING = "Loading TensorFlow and TFX …"
+_DATA = "manifest (CSV or JSONL) or folder with a sub-folder per class"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,38 +33,56 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vivit", description="Labelled videos in, a proven ViViT out.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="make real video, run the whole pipeline on it")
-    demo.add_argument("--workdir", default="demo", help="folder of the data and the run (default: demo)")
-    demo.set_defaults(main=_demo)
+    def add(name: str, text: str, function: Callable, to=subparsers) -> argparse.ArgumentParser:
+        command = to.add_parser(name, help=text, description=text)
+        command.set_defaults(main=lambda arguments: run_quietly(function, arguments))
+        return command
 
-    run = commands.add_parser("run", help="run the pipeline on your videos, on this machine")
-    run.add_argument("--data", required=True, help="manifest (CSV or JSONL) or folder with a sub-folder per class")
+    demo = add("demo", "make real videos, run the whole pipeline on them", commands.demo)
+    demo.add_argument("--workdir", default="demo", help="folder of the videos and the run (default: demo)")
+
+    run = add("run", "run the pipeline on your videos, on this machine", commands.run)
+    run.add_argument("--data", required=True, help=_DATA)
     run.add_argument("--workdir", required=True, help="folder of everything that the run keeps")
     add_recipe_arguments(run, default="small")
-    run.set_defaults(main=_run)
 
-    prepare = commands.add_parser("prepare", help="check a manifest and write what a compiled pipeline reads")
-    prepare.add_argument("--data", required=True, help="manifest (CSV or JSONL) or folder with a sub-folder per class")
+    prepare = add("prepare", "check a manifest and write what a compiled pipeline reads", commands.prepare)
+    prepare.add_argument("--data", required=True, help=_DATA)
     prepare.add_argument("--workdir", required=True, help="folder or bucket of the compiled pipeline")
     add_recipe_arguments(prepare, default="small")
-    prepare.set_defaults(main=_prepare)
 
-    predict = commands.add_parser("predict", help="name the class of any video")
+    predict = add("predict", "name the class of any video", commands.predict)
     predict.add_argument("--model", required=True, help="SavedModel, or folder of numbered versions")
-    predict.add_argument("--json", action="store_true", help="one JSON object per video, with all classes")
+    predict.add_argument("--json", action="store_true", help="one JSON object per video, with all classes and logits")
     predict.add_argument("videos", nargs="+", metavar="VIDEO")
-    predict.set_defaults(main=_predict)
 
-    recipes = commands.add_parser("recipes", help="list the recipes")
-    recipes.set_defaults(main=_recipes)
+    add("recipes", "list the recipes: what they cost and what to expect", commands.recipes)
+
+    convert = add("convert", "turn a checkpoint into our weights and a SavedModel", commands.convert)
+    convert.add_argument("source", help="scenic TrainState, image ViT .npz, or Hugging Face safetensors")
+    convert.add_argument("--output", required=True, help="folder to write")
+    convert.add_argument("--classes", help="text file of class names, in the order of the logits")
+    add_recipe_arguments(convert, default="kinetics400_b_fe")
+
+    parity = add("parity", "hold ours against numbers made by the reference", commands.parity)
+    parity.add_argument("folder", help="golden folder: <kind>/<case>/")
+
+    bench = subparsers.add_parser("bench", help="measure speed and memory").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    model = add("model", "a network against stock Keras layers", commands.bench_model, to=bench)
+    model.add_argument("--mode", choices=("forward", "train"), default="train")
+    data = add("input", "the training input against bare JPEG decoding", commands.bench_input, to=bench)
+    for command in (model, data):
+        command.add_argument("--batch", type=int, default=4, help="clips per step (default: 4)")
+        command.add_argument("--json", action="store_true")
+        add_recipe_arguments(command, default="small")
 
     for entry in sorted(metadata.entry_points(group=COMMANDS_GROUP), key=lambda entry: entry.name):
         module = entry.load()
-        added = commands.add_parser(entry.name, help=module.HELP)
-        module.add_arguments(added)
-        added.set_defaults(main=module.main)
+        module.add_arguments(add(entry.name, module.HELP, module.main))
     return parser
 
 
@@ -75,97 +94,21 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def _demo(arguments: argparse.Namespace) -> int:
-    with quiet(os.path.join(arguments.workdir, "logs")) as console:
+def run_quietly(function: Callable[[argparse.Namespace, commands.Say], int | None], arguments) -> int:
+    """Runs a command with a quiet terminal; an error is told in words, its traceback goes to the log.
 
-        def work() -> None:
-            from pipeline.demo_data import write_demo_data
-
-            console.say("Making the demo's videos …")
-            manifest = write_demo_data(os.path.join(arguments.workdir, "videos"))
-            console.say(_LOADING)
-            from pipeline.run import run
-
-            run(str(manifest), arguments.workdir, recipe="demo", say=console.say)
-
-        return guarded(console, work)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    with quiet(os.path.join(arguments.workdir, "logs")) as console:
-
-        def work() -> None:
-            console.say(_LOADING)
-            from pipeline.run import run
-
-            run(
-                arguments.data,
-                arguments.workdir,
-                recipe=arguments.recipe,
-                overrides=arguments.overrides,
-                say=console.say,
-            )
-
-        return guarded(console, work)
-
-
-def _prepare(arguments: argparse.Namespace) -> int:
-    with quiet(None) as console:
-
-        def work() -> None:
-            console.say(_LOADING)
-            from pipeline import config, data
-
-            recipe = config.load_recipe(arguments.recipe, arguments.overrides)
-            prepared, manifest = data.prepare(arguments.data, arguments.workdir, recipe)
-            console.say(f"{len(manifest.clips)} clips, heads {', '.join(prepared.heads)}: {prepared.manifest_dir}")
-            console.say(f"schema: {prepared.schema_file}")
-
-        return guarded(console, work)
-
-
-def _predict(arguments: argparse.Namespace) -> int:
-    with quiet(None) as console:
-        failed = []
-
-        def work() -> None:
-            from pipeline.predict import predict
-
-            for prediction in predict(arguments.model, arguments.videos):
-                if prediction.error:
-                    failed.append(prediction.video)
-                if arguments.json:
-                    console.say(json.dumps(prediction.as_json(), ensure_ascii=False))
-                else:
-                    console.say(prediction.in_words())
-
-        return guarded(console, work) or int(bool(failed))
-
-
-def _recipes(_: argparse.Namespace) -> int:
-    with quiet(None) as console:
-
-        def work() -> None:
-            from pipeline.catalogue import catalogue
-
-            for line in catalogue():
-                console.say(line)
-
-        return guarded(console, work)
-
-
-def guarded(console, work) -> int:
-    """Runs `work`; an error that the user can mend is told in words, any other with its traceback in the log."""
-    try:
-        work()
-    except Exception as error:  # noqa: BLE001 (the last stop: nothing is swallowed, the traceback is in the log)
-        import logging
-
-        logging.getLogger().exception("stopped")
-        where = f"\nThe whole log: {console.log_file}" if console.log_file else ""
-        console.say(f"\nvivit: {type(error).__name__}: {error}{where}")
-        return 1
-    return 0
+    Logs go to ``<workdir>/logs`` where the command has a local workdir that it may write.
+    """
+    workdir = getattr(arguments, "workdir", None)
+    log_dir = os.path.join(workdir, "logs") if workdir and "://" not in workdir else None
+    with quiet(log_dir) as console:
+        try:
+            return function(arguments, console.say) or 0
+        except Exception as error:  # noqa: BLE001 (the last stop: nothing is swallowed, the traceback is logged)
+            logging.getLogger().exception("stopped")
+            where = f"\nThe whole log: {console.log_file}" if console.log_file else ""
+            console.say(f"\nvivit: {error}{where}")
+            return 1
 
 
 if __name__ == "__main__":

@@ -27,6 +27,11 @@ TINY = (
 UNGATED = ("train.epochs=1", "evaluation.min_top_1=0", "evaluation.max_top_1_drop=1")
 
 
+TWO_HEADS = ("data.heads=verb,noun", 'data.slices=["background"]')
+# A plain data set in place of the demo's.
+ONE_LABEL = ("data.heads=label", "data.slices=null", "data.storage=jpeg")
+
+
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
     """A run of the pipeline, with what it printed."""
@@ -71,7 +76,7 @@ def small_demo(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def two_heads_run(small_demo, tmp_path_factory) -> FinishedRun:
     """A manifest with two heads, storage raw."""
-    return run_pipeline(small_demo, tmp_path_factory.mktemp("two_heads"), *UNGATED, "data.heads=verb,noun")
+    return run_pipeline(small_demo, tmp_path_factory.mktemp("two_heads"), *UNGATED, *TWO_HEADS)
 
 
 @pytest.fixture(scope="session")
@@ -79,4 +84,4 @@ def colours_run(tmp_path_factory) -> FinishedRun:
     """A folder per class, one head, storage jpeg; easy enough to be learned in seconds."""
     folder = write_colour_classes(tmp_path_factory.mktemp("colours"), per_class=24)
     workdir = tmp_path_factory.mktemp("colours_run")
-    return run_pipeline(folder, workdir, "data.heads=label", "data.storage=jpeg", "train.epochs=15")
+    return run_pipeline(folder, workdir, *ONE_LABEL, "train.epochs=15")

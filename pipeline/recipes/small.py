@@ -24,7 +24,16 @@ RECIPE = Recipe(
     clip=ClipConfig(num_frames=16, stride=2, min_resize=128, crop_size=112),
     views=ViewsConfig(temporal=4, spatial=3),
     augment=AugmentConfig(scale=(0.9, 1.33), flip=0.5, colour=0.8, drop_colour=0.1),
-    model=ModelConfig(tubelet=(2, 16, 16), hidden_size=192, num_layers=6, temporal_layers=2, num_heads=3, mlp_dim=768),
+    model=ModelConfig(
+        tubelet=(2, 16, 16),
+        hidden_size=192,
+        num_layers=6,
+        temporal_layers=2,
+        num_heads=3,
+        mlp_dim=768,
+        # From scratch; with model.init_from it does not matter.
+        tubelet_init="lecun_normal",
+    ),
     train=TrainConfig(
         epochs=30,
         batch_size=16,

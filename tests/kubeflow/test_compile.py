@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kubeflow.compile import compile_recipe
-from tests.conftest import TINY
+from tests.conftest import TINY, UNGATED
 
 _ROOT = Path(__file__).parents[2]
 
@@ -95,7 +95,13 @@ def _output_types(component: dict) -> dict[str, dict]:
 def test_the_compiled_demo_runs_step_by_step_to_a_pushed_model(small_demo, tmp_path):
     workdir, spec_file = tmp_path / "bucket", tmp_path / "pipeline.yaml"
     compile_recipe(
-        "demo", TINY, output=str(spec_file), workdir=str(workdir), image="image", data=str(small_demo), say=print
+        "demo",
+        [*TINY, *UNGATED],
+        output=str(spec_file),
+        workdir=str(workdir),
+        image="image",
+        data=str(small_demo),
+        say=print,
     )
     spec = yaml.safe_load(spec_file.read_text())
     cluster = Cluster(spec, workdir / "root")

@@ -10,7 +10,7 @@ import pytest
 
 from components.manifest import read_manifest
 from pipeline.report import overall_metrics
-from tests.conftest import UNGATED, run_pipeline
+from tests.conftest import TWO_HEADS, UNGATED, run_pipeline
 
 pytestmark = pytest.mark.end_to_end
 
@@ -57,7 +57,7 @@ def test_metrics_are_sliced_by_class_and_by_column(two_heads_run):
 
 def test_a_second_run_recomputes_nothing_and_pushes_nothing(two_heads_run):
     pushed = two_heads_run.pushed
-    again = run_pipeline(two_heads_run.data, two_heads_run.workdir, *UNGATED, "data.heads=verb,noun")
+    again = run_pipeline(two_heads_run.data, two_heads_run.workdir, *UNGATED, *TWO_HEADS)
     assert {node for node, result in again.results.items() if not result.cached} == {"ProductionModel"}
     assert two_heads_run.pushed == pushed
     assert "9 unchanged from cache" in again.text

@@ -1,0 +1,139 @@
+"""What each ``vivit`` command does. A command takes its arguments and `say`; it returns an exit status or None for 0.
+
+TensorFlow and TFX are imported inside the commands, when the terminal is quiet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+
+Say = Callable[[str], None]
+
+_LOADING = "Loading TensorFlow and TFX …"
+
+
+def demo(arguments: argparse.Namespace, say: Say) -> None:
+    """Makes the demo's videos and runs the pipeline on them."""
+    from pipeline.demo_data import write_demo_data
+
+    say("Making the demo's videos …")
+    manifest = write_demo_data(os.path.join(arguments.workdir, "videos"))
+    say(_LOADING)
+    from pipeline.run import run as run_recipe
+
+    run_recipe(str(manifest), arguments.workdir, recipe="demo", say=say)
+
+
+def run(arguments: argparse.Namespace, say: Say) -> None:
+    """Runs the pipeline on someone's videos."""
+    say(_LOADING)
+    from pipeline.run import run as run_recipe
+
+    run_recipe(arguments.data, arguments.workdir, recipe=arguments.recipe, overrides=arguments.overrides, say=say)
+
+
+def prepare(arguments: argparse.Namespace, say: Say) -> None:
+    """Checks a manifest and writes what a compiled pipeline reads."""
+    say(_LOADING)
+    from pipeline import config, data
+
+    recipe = config.load_recipe(arguments.recipe, arguments.overrides)
+    prepared, manifest = data.prepare(arguments.data, arguments.workdir, recipe)
+    say(f"{len(manifest.clips)} clips, heads {', '.join(prepared.heads)}: {prepared.manifest_dir}")
+    say(f"schema: {prepared.schema_file}")
+
+
+def predict(arguments: argparse.Namespace, say: Say) -> int:
+    """Names the class of each video; 1 if one cannot be decoded."""
+    from pipeline.predict import predict as predictions
+
+    status = 0
+    for prediction in predictions(arguments.model, arguments.videos):
+        status = 1 if prediction.error else status
+        say(json.dumps(prediction.as_json(), ensure_ascii=False) if arguments.json else prediction.in_words())
+    return status
+
+
+def recipes(_: argparse.Namespace, say: Say) -> None:
+    """Lists the recipes."""
+    from pipeline.catalogue import catalogue
+
+    for line in catalogue():
+        say(line)
+
+
+def convert(arguments: argparse.Namespace, say: Say) -> None:
+    """Turns a checkpoint into our weights and a SavedModel."""
+    say("Loading TensorFlow …")
+    from models.convert import convert as convert_checkpoint
+    from models.convert import read_class_names
+    from pipeline.config import heads_of, load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    heads = heads_of(recipe)
+    report = convert_checkpoint(
+        arguments.source,
+        arguments.output,
+        config=recipe.model,
+        clip=recipe.clip,
+        views=recipe.views,
+        ingest=dataclasses.asdict(recipe.ingest),
+        num_classes=dict(zip(heads, recipe.data.num_classes, strict=False)),
+        classes=read_class_names(arguments.classes, heads) if arguments.classes else None,
+    )
+    say(str(report))
+    say(f"Try it:\n  vivit predict --model {arguments.output} VIDEO")
+
+
+def parity(arguments: argparse.Namespace, say: Say) -> int:
+    """Holds ours against numbers of the reference; 1 if a case fails or is not run."""
+    say("Loading TensorFlow …")
+    from models.parity import KINDS, check_folder
+
+    failed = cases = 0
+    for row in check_folder(arguments.folder, KINDS):
+        cases += 1
+        failed += row.verdict != "pass"
+        say(str(row))
+    say(f"{cases} comparisons, {failed} not within tolerance" if cases else f"{arguments.folder} holds no case")
+    return int(failed > 0 or not cases)
+
+
+def bench_model(arguments: argparse.Namespace, say: Say) -> None:
+    """Times a network against stock Keras layers."""
+    from pipeline.bench_model import bench_model as bench
+    from pipeline.bench_model import describe
+    from pipeline.config import heads_of, load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    heads = heads_of(recipe)
+    classes = dict(zip(heads, recipe.data.num_classes or [10] * len(heads), strict=True))
+    result = bench(
+        recipe.model, clip_shape=recipe.clip.shape, heads=classes, batch=arguments.batch, mode=arguments.mode
+    )
+    say(json.dumps(result) if arguments.json else describe(result))
+
+
+def bench_input(arguments: argparse.Namespace, say: Say) -> None:
+    """Times the training input against bare JPEG decoding."""
+    import tempfile
+    from pathlib import Path
+
+    from models.bench_input import bench_input as bench
+    from models.bench_input import write_bench_clips
+    from pipeline.config import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_bench_clips(Path(folder))
+        rates = bench(source, clip=recipe.clip, augmentation=recipe.augment, batch_size=arguments.batch)
+    if arguments.json:
+        say(json.dumps(dataclasses.asdict(rates)))
+        return
+    say(f"pipeline {rates.pipeline:.1f} clips/s, bare JPEG decode {rates.decode:.1f} clips/s on {rates.cores} cores:")
+    say(f"share {rates.share:.2f}; memory grew by {rates.memory_growth:.1%} over {rates.clips} clips")
+    say(f"augmentation on the device: {rates.augment:.1f} clips/s")
