@@ -65,6 +65,8 @@ def check_model(model_dir: str, examples: Iterable[bytes]) -> str:
             raise ServingError(f"head {head!r} serves other class names than the model card: {served_names}")
         for (_, example), class_id in zip(clips.values(), ids[features.label_id_key(head)], strict=True):
             name = example.features.feature[features.label_key(head)].bytes_list.value[0].decode()
+            if class_id < 0:
+                raise ServingError(f"head {head!r}: class {name!r} is unknown to the model")
             if classes[class_id] != name:
                 raise ServingError(f"head {head!r}: class {name!r} became id {class_id}, {classes[class_id]!r}")
     return f"{len(clips)} clips through 4 signatures, logits within {largest:.1e} of the trainer's"

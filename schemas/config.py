@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def _with(config: Any, parts: list[str], text: str, key: str) -> Any:
     prefix = key[: len(key) - len(".".join(parts))]
     name, *rest = parts
     if name not in hints:
-        raise _unknown(key, [prefix + other for other in hints])
+        raise _unknown(prefix + name, [prefix + other for other in hints])
     current = getattr(config, name)
     if rest and not dataclasses.is_dataclass(current):
         raise ConfigError(f"{key}: {prefix + name} is a value, not a group of settings")
@@ -105,7 +106,7 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, path + ".")
     if origin is tuple:
-        items = value if isinstance(value, list | tuple) else [value]
+        items = value if isinstance(value, list | tuple) else [value] if value != "" else []
         kinds = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else list(arguments)
         if len(items) != len(kinds):
             raise ConfigError(f"{path} is {value!r}; it must have {len(kinds)} values")
@@ -115,7 +116,9 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
         )
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: _value(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} is {value}; it must be a finite number")
         return float(value)
     if hint is str and text is not None:
         return text

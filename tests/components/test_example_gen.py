@@ -1,0 +1,169 @@
+"""VideoExampleGen's executor, through Beam: every clip comes out once, as an example or as a row of the quarantine."""
+
+import json
+
+import pytest
+import tensorflow as tf
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.example_gen import (
+    Quarantine,
+    TooManyBadVideosError,
+    VideoExampleGen,
+    VideoExampleGenExecutor,
+    check_losses,
+    read_quarantine,
+)
+from components.manifest import Clip, read_manifest
+from components.video import IngestConfig
+from schemas import features
+from tests.components.videos import write_video
+
+INGEST = IngestConfig(fps=10, short_side=24, max_bad_fraction=0.5)
+
+
+def write_manifest(folder, rows, damaged=()):
+    """Videos of ten frames and their manifest, prepared as one file per split; `damaged` files hold text."""
+    for path in {row[0] for row in rows}:
+        if path in damaged:
+            (folder / path).write_text("no video")
+        else:
+            write_video(folder / path, range(10))
+    lines = [",".join(map(str, row)) for row in rows]
+    (folder / "m.csv").write_text("\n".join(["path,start,end,label,split,camera", *lines]))
+    manifest = read_manifest(folder / "m.csv")
+    (folder / "manifest").mkdir()
+    for split in ("train", "eval"):
+        (folder / "manifest" / f"{split}.jsonl").write_text("".join(c.to_json() + "\n" for c in manifest.split(split)))
+    return manifest, str(folder / "manifest")
+
+
+def execute(folder, input_base, ingest=INGEST):
+    """Runs the component's own executor; gives (examples by split, rows of the quarantine)."""
+    component = VideoExampleGen(input_base, ("train", "eval"), ingest)
+    examples, quarantine = standard_artifacts.Examples(), Quarantine()
+    examples.uri, quarantine.uri = str(folder / "examples"), str(folder / "quarantine")
+    context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"))
+    VideoExampleGenExecutor(context).Do(
+        {}, {"examples": [examples], "quarantine": [quarantine]}, dict(component.exec_properties)
+    )
+    found = {}
+    for split in ("train", "eval"):
+        paths = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], split) + "/*")
+        records = tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator()
+        found[split] = [tf.train.Example.FromString(record) for record in records]
+    return found, read_quarantine(quarantine.uri)
+
+
+def values(example, key):
+    feature = example.features.feature[key]
+    return list(getattr(feature, feature.WhichOneof("kind")).value)
+
+
+ROWS = [
+    ("a.mp4", "", "", "run", "train", "left"),
+    ("b.mp4", 0.2, 0.5, "jump", "train", ""),
+    ("b.mp4", 0.5, 0.9, "run", "train", "left"),
+    ("torn.mp4", "", "", "jump", "train", "left"),
+    ("c.mp4", "", "", "run", "eval", "right"),
+    ("d.mp4", "", "", "jump", "eval", ""),
+    ("e.mp4", 5, 6, "jump", "eval", ""),
+]
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory):
+    """(manifest, examples by split, quarantine) of videos, two of which are bad."""
+    folder = tmp_path_factory.mktemp("ingest")
+    manifest, prepared = write_manifest(folder, ROWS, damaged=["torn.mp4"])
+    return manifest, *execute(folder, prepared)
+
+
+def test_every_clip_comes_out_once_in_its_split_or_in_the_quarantine(ingested):
+    manifest, examples, quarantine = ingested
+    lost = [row["id"] for row in quarantine]
+    assert sorted(lost) == ["e.mp4@5-6", "torn.mp4"]
+    for split, found in examples.items():
+        ids = sorted(values(example, features.CLIP_ID)[0].decode() for example in found)
+        assert ids == [clip.id for clip in manifest.split(split) if clip.id not in lost]
+
+
+def test_an_example_has_exactly_the_keys_and_types_of_the_contract(ingested):
+    _, examples, _ = ingested
+    by_id = {values(example, features.CLIP_ID)[0]: example for example in [*examples["train"], *examples["eval"]]}
+    example = by_id[b"b.mp4@0.5-0.9"]
+    keys = {features.CLIP_FRAMES, *features.describing_keys(["label"], ["camera"])}
+    assert set(example.features.feature) == keys
+    assert {key: values(example, key) for key in keys - {features.CLIP_FRAMES}} == {
+        features.CLIP_ID: [b"b.mp4@0.5-0.9"],
+        features.CLIP_GROUP: [b"b.mp4"],
+        features.CLIP_FPS: [10.0],
+        features.CLIP_START: [0.5],
+        features.CLIP_DURATION: [pytest.approx(0.4)],
+        features.CLIP_NUM_FRAMES: [4],
+        features.CLIP_HEIGHT: [24],
+        features.CLIP_WIDTH: [32],
+        "label/label": [b"run"],
+        "slice/camera": [b"left"],
+    }
+    frames = values(example, features.CLIP_FRAMES)
+    assert [tf.io.decode_jpeg(frame).shape for frame in frames] == [[24, 32, 3]] * 4
+    assert "slice/camera" not in by_id[b"b.mp4@0.2-0.5"].features.feature
+
+
+def test_a_row_of_the_quarantine_says_what_was_lost_where_and_why(ingested):
+    manifest, _, quarantine = ingested
+    rows = {row["id"]: row for row in quarantine}
+    torn = next(clip for clip in manifest.clips if clip.id == "torn.mp4")
+    assert rows["torn.mp4"] == {
+        "id": "torn.mp4",
+        "path": torn.path,
+        "stage": "open",
+        "reason": "cannot open it: Invalid data found when processing input",
+        "bytes": len("no video"),
+    }
+    assert (rows["e.mp4@5-6"]["stage"], rows["e.mp4@5-6"]["reason"]) == ("segment", "no frame between 5 s and 6 s")
+
+
+def test_a_run_stops_when_too_much_is_lost_but_leaves_the_quarantine(tmp_path):
+    _, prepared = write_manifest(
+        tmp_path, ROWS[:1] + ROWS[3:6] + [("f.mp4", "", "", "jump", "train", "")], ["torn.mp4"]
+    )
+    with pytest.raises(TooManyBadVideosError) as caught:
+        execute(tmp_path, prepared, IngestConfig(fps=10, short_side=24, max_bad_fraction=0.1))
+    first, row = str(caught.value).splitlines()
+    assert first == "1 of 5 clips cannot be decoded (20.0%; ingest.max_bad_fraction allows 10.0%):"
+    assert row.strip() == f"{tmp_path}/torn.mp4: cannot open it: Invalid data found when processing input"
+    assert [row["id"] for row in read_quarantine(str(tmp_path / "quarantine"))] == ["torn.mp4"]
+
+
+def clip(clip_id, split, name):
+    return Clip(clip_id, f"/{clip_id}", clip_id, split, {"verb": name}, {})
+
+
+def test_a_run_stops_when_a_class_is_lost_from_a_split_however_small():
+    clips = [clip(f"{n}", "train", "run") for n in range(99)] + [clip("j", "train", "jump"), clip("k", "eval", "jump")]
+    lost = [{"id": "j", "path": "/j", "reason": "cannot open it"}]
+    with pytest.raises(
+        TooManyBadVideosError, match=r"^no clip is left of verb 'jump' in train:\n  /j: cannot open it$"
+    ):
+        check_losses(clips, lost, max_bad_fraction=0.5)
+    check_losses([*clips, clip("l", "train", "jump")], lost, max_bad_fraction=0.5)
+
+
+def test_no_more_than_twenty_reasons_are_listed():
+    clips = [clip(f"{n}", "train", "run") for n in range(50)]
+    lost = [{"id": f"{n}", "path": f"/{n}", "reason": "gone"} for n in range(30)]
+    with pytest.raises(TooManyBadVideosError) as caught:
+        check_losses(clips, lost, max_bad_fraction=0.1)
+    assert str(caught.value).count(": gone") == 20
+    assert str(caught.value).endswith("… and 10 more")
+
+
+def test_the_ingest_settings_are_part_of_what_the_cache_compares():
+    one, other = (
+        VideoExampleGen("/data", ("train",), IngestConfig(jpeg_quality=quality)).exec_properties for quality in (90, 95)
+    )
+    assert json.loads(one["ingest"])["jpeg_quality"] == 90
+    assert one["ingest"] != other["ingest"]
