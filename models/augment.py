@@ -145,12 +145,16 @@ def sampling_positions(size: tf.Tensor, new_size: tf.Tensor, offset: tf.Tensor, 
     return tf.clip_by_value(positions, 0.0, size[:, tf.newaxis] - 1)
 
 
-def window(frame: tf.Tensor, corner: tf.Tensor, size: int) -> tf.Tensor:
-    """The [size, size, 3] of uint8 [h, w, 3] from `corner` on; black, and never shown, where the frame ends before."""
-    cut = frame[corner[0] : corner[0] + size, corner[1] : corner[1] + size]
-    missing = size - tf.shape(cut)[:2]
-    padded = tf.pad(cut, [[0, missing[0]], [0, missing[1]], [0, 0]])
-    return tf.ensure_shape(padded, [size, size, 3])
+def window(frame: tf.Tensor, start: tf.Tensor, side: int, smallest: int) -> tf.Tensor:
+    """The [side, side, 3] of uint8 [h, w, 3] from `start` on; black, and never shown, where the frame ends before.
+
+    `start` is int32 [3], row, column and 0; `smallest` the least that h and w can be: up to there nothing is padded.
+    """
+    if side <= smallest:
+        return tf.ensure_shape(tf.slice(frame, start, [side, side, 3]), [side, side, 3])
+    cut = tf.slice(frame, start, tf.minimum(tf.shape(frame) - start, [side, side, 3]))
+    missing = [side, side, 3] - tf.shape(cut)
+    return tf.ensure_shape(tf.pad(cut, tf.stack([tf.zeros_like(missing), missing], axis=1)), [side, side, 3])
 
 
 def resample(windows: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +29,7 @@ class InputRates:
       cores: CPU cores that this process may use.
       pipeline: Clips per second out of `input_pipeline.train_dataset`: read, shuffle, sample, decode, draw, cut, batch.
       decode: Clips per second where the frames that such clips sample are decoded by tf.io.decode_jpeg and dropped.
-      share: Median over the rounds of pipeline / decode.
+      share: pipeline / decode.
       augment: Clips per second of `augment.apply`, compiled, on the first device: the other half of the augmentation,
         which belongs to the training step.
       clips: Clips that went through the pipeline.
@@ -53,46 +51,39 @@ def bench_input(
     clip: ClipConfig,
     augmentation: AugmentConfig,
     batch_size: int,
-    clips_per_round: int = 250,
-    rounds: int = 8,
+    count: int = 2000,
 ) -> InputRates:
-    """Times the training input and bare decoding in turns, so that both see the same machine.
+    """Times the training input, with bare decoding before and after it, each alone on the machine.
 
     Args:
       source: Clips stored as JPEG.
       clip: What a clip is.
       augmentation: What is drawn.
       batch_size: Clips per batch.
-      clips_per_round: Clips of each of the two in a round.
-      rounds: How often; with the first 200 clips before them.
+      count: Clips of the pipeline, after 200 that warm it up; bare decoding sees a quarter before and a quarter after.
     """
     num_examples = sum(source.count_labels()[_HEAD].values())
     training = input_pipeline.train_dataset(
         source, clip=clip, augmentation=augmentation, batch_size=batch_size, num_examples=num_examples, seed=0
     )
-    batches, decoded = iter(training), iter(_bare_decode(source, clip))
-    batches_per_round = -(-clips_per_round // batch_size)
-    first_batches = -(-_WARM_UP_CLIPS // batch_size)
-    _rate(batches, first_batches, batch_size)
-    _rate(decoded, _WARM_UP_CLIPS, 1)
-    memory = _resident_bytes()
-    pipeline, decode = [], []
-    for _ in range(rounds):
-        pipeline.append(_rate(batches, batches_per_round, batch_size))
-        decode.append(_rate(decoded, clips_per_round, 1))
+    bare = _bare_decode(source, clip)
+    decode = [_rate(bare, _WARM_UP_CLIPS, count // 4)[0]]
+    pipeline, memory_growth = _rate(training, _WARM_UP_CLIPS // batch_size, count // batch_size)
+    decode.append(_rate(bare, _WARM_UP_CLIPS, count // 4)[0])
+    pipeline, decode = pipeline * batch_size, sum(decode) / 2
     return InputRates(
         cores=len(os.sched_getaffinity(0)),
-        pipeline=statistics.median(pipeline),
-        decode=statistics.median(decode),
-        share=statistics.median(ours / bare for ours, bare in zip(pipeline, decode, strict=True)),
-        augment=_augment_rate(next(batches), augmentation),
-        clips=(first_batches + rounds * batches_per_round) * batch_size,
-        memory_growth=_resident_bytes() / memory - 1,
+        pipeline=pipeline,
+        decode=decode,
+        share=pipeline / decode,
+        augment=_augment_rate(next(iter(training)), augmentation),
+        clips=count,
+        memory_growth=memory_growth,
     )
 
 
 def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 64, size: tuple[int, int] = (256, 340)) -> Source:
-    """Writes clips of moving noise with the spectrum of natural images, in Transform's format, and gives their source.
+    """Writes clips of moving noise, about as hard to decode as photographs, as Transform does; returns their source.
 
     Args:
       folder: Where four files are written.
@@ -110,11 +101,11 @@ def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 64, size: 
 
 
 def _natural_noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """uint8 [h, w, 3] whose amplitude falls with the inverse of the spatial frequency, nearly grey."""
+    """Nearly grey uint8 [h, w, 3] whose JPEG is about as long as a photograph's: amplitude ~ frequency ** -1.5."""
     height, width = size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
-    planes = [np.fft.irfft2(np.fft.rfft2(rng.standard_normal(size)) / frequency, size) for _ in range(4)]
+    planes = [np.fft.irfft2(np.fft.rfft2(rng.standard_normal(size)) / frequency**1.5, size) for _ in range(4)]
     image = np.stack([planes[0] + 0.3 * plane for plane in planes[1:]], axis=-1)
     return np.clip(128 + 50 * image / image.std(), 0, 255).astype(np.uint8)
 
@@ -147,11 +138,15 @@ def _bare_decode(source: Source, clip: ClipConfig) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(sampled).repeat().map(decode, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def _rate(elements: Iterator, count: int, clips_each: int) -> float:
-    start = time.perf_counter()
-    for _ in itertools.islice(elements, count):
-        pass
-    return count * clips_each / (time.perf_counter() - start)
+def _rate(dataset: tf.data.Dataset, warm_up: int, count: int) -> tuple[float, float]:
+    """Elements per second after a warm-up, and growth of the resident memory meanwhile."""
+    elements = iter(dataset)
+    for _ in range(warm_up):
+        next(elements)
+    memory, start = _resident_bytes(), time.perf_counter()
+    for _ in range(count):
+        next(elements)
+    return count / (time.perf_counter() - start), _resident_bytes() / memory - 1
 
 
 def _augment_rate(batch: dict, augmentation: AugmentConfig, repeats: int = 3) -> float:

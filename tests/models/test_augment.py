@@ -36,12 +36,16 @@ def test_reversed_columns_are_the_reference_flip():
     np.testing.assert_array_equal(flipped, GOLDEN["flip_of_crop_0"])
 
 
+def window(frame, drawn, side, clip):
+    return augment.window(frame, tf.concat([drawn["corner"], [0]], 0), side, clip.min_resize)
+
+
 def crops_of(config, seeds, frames=FRAMES, clip=CLIP):
     """Augmented crops and draws of `frames`, by the same functions as the pipeline's."""
     side = augment.window_size(clip, config)
     for seed in range(seeds):
         drawn = augment.draw(tf.shape(frames)[1:3], clip, config, tf.constant([11, seed]))
-        windows = tf.stack([augment.window(frame, drawn["corner"], side) for frame in frames])
+        windows = tf.stack([window(frame, drawn, side, clip) for frame in frames])
         batched = {name: value[tf.newaxis] for name, value in drawn.items()}
         yield augment.apply(windows[tf.newaxis], batched, config)[0], drawn
 
@@ -102,7 +106,7 @@ def test_same_seed_same_draws():
 def test_whole_augmentation_compiles_and_stays_in_range(config):
     side = augment.window_size(CLIP, config)
     drawn = [augment.draw(SIZE, CLIP, config, tf.constant([1, i])) for i in range(4)]
-    windows = tf.stack([tf.stack([augment.window(f, d["corner"], side) for f in FRAMES]) for d in drawn])
+    windows = tf.stack([tf.stack([window(f, d, side, CLIP) for f in FRAMES]) for d in drawn])
     batched = tf.nest.map_structure(lambda *values: tf.stack(values), *drawn)
     compiled = tf.function(lambda w, d: augment.apply(w, d, config), jit_compile=True)(windows, batched)
     assert compiled.shape == (4, 3, 32, 32, 3)
