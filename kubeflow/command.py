@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 
 from pipeline.cli import add_recipe_arguments
@@ -50,8 +49,9 @@ def _prepare_command(arguments: argparse.Namespace) -> str:
     """The command that prepares what this pipeline will read: the same recipe, sliced by the same columns."""
     from pipeline.config import load_recipe
 
-    slices = load_recipe(arguments.recipe, arguments.overrides).data.slices or ()
-    overrides = [*arguments.overrides, f"data.slices={json.dumps(slices)}"]
+    overrides = list(arguments.overrides)
+    if load_recipe(arguments.recipe, overrides).data.slices is None:
+        overrides.append("data.slices=[]")
     settings = [word for override in overrides for word in ("--set", override)]
     command = ["vivit", "prepare", "--recipe", arguments.recipe, *settings, "--workdir", arguments.workdir]
     return shlex.join(command) + " --data MANIFEST"
