@@ -19,15 +19,14 @@ LOGGER = "vivit"
 class Console:
     """The user's terminal while everything else is logged to a file."""
 
-    def __init__(self, stream, log_file: str | None):
-        self._stream = stream
+    def __init__(self, terminal, log, log_file: str | None):
+        self._terminal, self._log = terminal, log
         self.log_file = log_file
 
     def say(self, text: str = "") -> None:
         """Prints to the user, and to the log."""
-        print(text, file=self._stream, flush=True)
-        if self.log_file:
-            print(text, flush=True)
+        for stream in (self._terminal, self._log):
+            print(text, file=stream, flush=True)
 
 
 @contextmanager
@@ -48,9 +47,9 @@ def quiet(log_dir: str | None) -> Iterator[Console]:
     with open(log_file or os.devnull, "a", encoding="utf-8") as log, os.fdopen(os.dup(1), "w") as terminal:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        handlers = _attach(terminal)
+        handlers = _attach(terminal, log)
         try:
-            yield Console(terminal, log_file)
+            yield Console(terminal, log, log_file)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -62,10 +61,10 @@ def quiet(log_dir: str | None) -> Iterator[Console]:
                 os.close(descriptor)
 
 
-def _attach(terminal) -> list[tuple[logging.Logger, logging.Handler]]:
+def _attach(terminal, log) -> list[tuple[logging.Logger, logging.Handler]]:
     ours = logging.StreamHandler(terminal)
     ours.setFormatter(logging.Formatter("      %(message)s"))
-    everything = logging.StreamHandler(sys.stderr)
+    everything = logging.StreamHandler(log)
     everything.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
     pairs = [(logging.getLogger(LOGGER), ours), (logging.getLogger(), everything)]
     for logger, handler in pairs:
