@@ -17,6 +17,7 @@ import numpy as np
 
 from models.checkpoints.initialise import InitOptions, initialise
 from models.checkpoints.readers import Checkpoint, read_checkpoint
+from models.comparison import Comparison, compare, golden_cases
 from models.vivit import ViViTConfig, build_vivit, sampled_frames, weights_by_name
 
 FORWARD_TOLERANCE = 2e-5
@@ -38,7 +39,7 @@ INFLATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One comparison with the reference.
+    """One comparison with the reference, for the report.
 
     Attributes:
       kind, case: Where the numbers are: ``<kind>/<case>``.
@@ -63,30 +64,18 @@ class Row:
         return "pass" if self.error <= self.tolerance else "fail"
 
 
-# (what was compared, largest absolute difference, tolerance)
-Comparison = tuple[str, float, float]
-
-
-def max_abs_error(ours: np.ndarray, reference: np.ndarray) -> float:
-    """Largest absolute difference; infinite where the shapes differ or a value is not a number."""
-    ours, reference = np.asarray(ours), np.asarray(reference)
-    if ours.shape != reference.shape:
-        return float("inf")
-    error = float(np.max(np.abs(ours.astype(np.float64) - reference.astype(np.float64)), initial=0.0))
-    return error if np.isfinite(error) else float("inf")
-
-
 def check_folder(folder: str | Path, kinds: Mapping[str, Callable[[Path], Iterable[Comparison]]]) -> Iterator[Row]:
     """Runs every case of a golden folder, kind by kind.
 
     Args:
-      folder: With cases as ``<kind>/<case>/``.
+      folder: With cases as ``<kind>/<case>/``, or ``<kind>/<case>.npz``.
       kinds: The check of each kind; `KINDS`, or more.
 
     Raises:
       FileNotFoundError: Where the folder holds no case.
     """
-    cases = sorted(path for path in Path(folder).glob("*/*") if path.is_dir() and path.name not in NOT_CASES)
+    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir() and path.name not in NOT_KINDS)
+    cases = [case for kind in folders for case in golden_cases(kind) if case.name not in NOT_CASES]
     if not cases:
         raise FileNotFoundError(f"{folder}: no case in <kind>/<case>/")
     for case in cases:
@@ -95,8 +84,8 @@ def check_folder(folder: str | Path, kinds: Mapping[str, Callable[[Path], Iterab
             yield Row(kind, case.name, "", None, 0.0, f"unknown kind {kind}")
             continue
         try:
-            for compared, error, tolerance in kinds[kind](case):
-                yield Row(kind, case.name, compared, error, tolerance)
+            for one in kinds[kind](case):
+                yield Row(kind, one.name, one.compared, one.max_abs_error, one.tolerance)
         except (KeyError, OSError, TypeError, ValueError) as error:
             yield Row(kind, case.name, "", None, 0.0, f"{type(error).__name__}: {error}")
 
@@ -178,22 +167,23 @@ def check_model(case: Path) -> Iterator[Comparison]:
     outputs = [name for name in ("logits", "prelogits", "encoder_output") if name in golden]
     ours = run_network(sizes, parameters, golden["input_uint8"], outputs)
     for name in outputs:
-        yield name, max_abs_error(ours[name], golden[name]), FORWARD_TOLERANCE
+        yield compare(case.name, name, ours[name], golden[name], FORWARD_TOLERANCE)
     if "sampled_frame_indices" in golden:
         frames = sampled_frames(sizes["num_frames"], sizes["n_sampled_frames"])
-        yield "sampled_frame_indices", max_abs_error(frames, golden["sampled_frame_indices"]), 0.0
+        yield compare(case.name, "sampled_frame_indices", frames, golden["sampled_frame_indices"])
     for path in sorted(case.glob("checkpoint*")):
         read = read_checkpoint(path).parameters
-        yield f"{path.name}: weights", largest_difference(read, parameters), 0.0
+        yield _compare_weights(case.name, f"{path.name}: weights", read, parameters)
         ours = run_network(sizes, read, golden["input_uint8"])
-        yield f"{path.name}: logits", max_abs_error(ours["logits"], golden["logits"]), FORWARD_TOLERANCE
+        yield compare(case.name, f"{path.name}: logits", ours["logits"], golden["logits"], FORWARD_TOLERANCE)
 
 
-def largest_difference(ours: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> float:
-    """Largest absolute difference over arrays by name; infinite where the names differ."""
+def _compare_weights(name, compared, ours, reference, tolerance=0.0) -> Comparison:
+    """The largest difference over weights by name; infinite where the names differ."""
     if set(ours) != set(reference):
-        return float("inf")
-    return max(max_abs_error(ours[name], reference[name]) for name in reference)
+        return Comparison(name, compared, float("inf"), tolerance)
+    errors = [compare(name, compared, ours[weight], reference[weight]).max_abs_error for weight in reference]
+    return Comparison(name, compared, max(errors), tolerance)
 
 
 def check_init_from_vit(case: Path) -> Iterator[Comparison]:
@@ -221,10 +211,10 @@ def check_init_from_vit(case: Path) -> Iterator[Comparison]:
         ("interpolated weights", interpolated, INTERPOLATION_TOLERANCE),
     ):
         if names:
-            error = max(max_abs_error(fitted[name], after[name]) for name in names)
-            yield compared, error, tolerance
+            ours, reference = ({name: weights[name] for name in names} for weights in (fitted, after))
+            yield _compare_weights(case.name, compared, ours, reference, tolerance)
     ours = run_network(meta["target"], fitted, golden["input_uint8"])
-    yield "logits", max_abs_error(ours["logits"], golden["logits_after"]), FORWARD_TOLERANCE
+    yield compare(case.name, "logits", ours["logits"], golden["logits_after"], FORWARD_TOLERANCE)
 
 
 def read_source(path: Path) -> Checkpoint:
@@ -234,6 +224,7 @@ def read_source(path: Path) -> Checkpoint:
     return read_checkpoint(path)
 
 
+NOT_KINDS = ("param_shapes",)
 NOT_CASES = ("sources",)
 KINDS: Mapping[str, Callable[[Path], Iterable[Comparison]]] = {
     "models": check_model,

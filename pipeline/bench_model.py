@@ -78,8 +78,9 @@ def bench_model(
         process.start()
         workers[name] = (process, here)
         here.recv()
-    seconds = {name: [] for name in workers}
+    seconds, rate = {name: [] for name in workers}, 0.0
     for _ in range(rounds):
+        rate = max(rate, matmul_rate())
         for name, (_, connection) in workers.items():
             connection.send("step")
             seconds[name].append(connection.recv())
@@ -88,7 +89,6 @@ def bench_model(
         connection.send("stop")
         peaks[name] = connection.recv()
         process.join()
-    rate = matmul_rate()
     wanted = measure_cost(config, clip_shape=clip_shape, heads=heads).multiply_adds * batch * PASSES[mode]
     measured = {
         name: Measurement(
@@ -112,15 +112,13 @@ def bench_model(
     }
 
 
-def matmul_rate(repeats: int = 5) -> float:
-    """Multiply-adds a second of the machine's own float32 matrix product, the best of `repeats`."""
-    matrix = tf.random.normal((MATMUL_SIZE, MATMUL_SIZE))
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        tf.matmul(matrix, matrix).numpy()
-        times.append(time.perf_counter() - start)
-    return MATMUL_SIZE**3 / min(times)
+def matmul_rate() -> float:
+    """Multiply-adds a second of the machine's own float32 matrix product."""
+    matrix = tf.ones((MATMUL_SIZE, MATMUL_SIZE))
+    tf.matmul(matrix, matrix).numpy()
+    start = time.perf_counter()
+    tf.matmul(matrix, matrix).numpy()
+    return MATMUL_SIZE**3 / (time.perf_counter() - start)
 
 
 def _work(connection, name, config, clip_shape, heads, batch, mode):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import keras
 from keras import layers, ops
 
-from models.vivit import POOLS, ViViTConfig
+from models.vivit import POOLS, SplitHeads, ViViTConfig
 
 gelu = functools.partial(keras.activations.gelu, approximate=True)
 
@@ -44,7 +44,7 @@ class Positions(layers.Layer):
 def build_stock_vivit(
     config: ViViTConfig, *, clip_shape: tuple[int, int, int], heads: Mapping[str, int]
 ) -> keras.Model:
-    """Builds the network of `build_vivit`, without dropout or stochastic depth, for learned positions and 3-D tubelets."""
+    """Builds the network of `build_vivit` for learned positions and 3-D tubelets, without dropout of any kind."""
     clip = keras.Input((*clip_shape, 3))
     grid = layers.Conv3D(config.hidden_size, config.tubelet, config.tubelet)(clip)
     _, frames, rows, columns, width = grid.shape
@@ -66,11 +66,7 @@ def build_stock_vivit(
     if config.representation_size is not None:
         features = layers.Dense(config.representation_size, "tanh")(features)
     logits = layers.Dense(sum(heads.values()))(features)
-    ends = list(heads.values())
-    starts = [sum(ends[:i]) for i in range(len(ends))]
-    return keras.Model(
-        clip, {head: logits[:, start : start + heads[head]] for head, start in zip(heads, starts, strict=True)}
-    )
+    return keras.Model(clip, SplitHeads(heads)(logits))
 
 
 def _pool(tokens, config):
