@@ -6,6 +6,7 @@ TensorFlow and TFX are imported inside the commands, when the terminal is quiet.
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import json
 import os
@@ -93,14 +94,17 @@ def parity(arguments: argparse.Namespace, say: Say) -> int:
     """Holds ours against numbers of the reference; 1 if a case fails or is not run."""
     say("Loading TensorFlow …")
     from models.parity import KINDS, check_folder
+    from models.parity_preprocessing import check_preprocessing_case
+    from models.parity_training import check_train_case
 
-    failed = cases = 0
-    for row in check_folder(arguments.folder, KINDS):
-        cases += 1
-        failed += row.verdict != "pass"
-        say(str(row))
-    say(f"{cases} comparisons, {failed} not within tolerance" if cases else f"{arguments.folder} holds no case")
-    return int(failed > 0 or not cases)
+    kinds = {**KINDS, "preprocessing": check_preprocessing_case, "train": check_train_case}
+    counts = collections.Counter()
+    for row in check_folder(arguments.folder, kinds):
+        counts[row.verdict] += 1
+        figures = row.reason if row.error is None else f"{row.error:8.1e} of {row.tolerance:.0e}"
+        say(f"{row.verdict:8s} {row.kind:14s} {row.case:34s} {row.compared:40s} {figures}")
+    say(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    return int(set(counts) != {"pass"})
 
 
 def bench_model(arguments: argparse.Namespace, say: Say) -> None:
