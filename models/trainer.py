@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -115,7 +115,8 @@ def run_fn(fn_args) -> None:
         config=dataclasses.asdict(config),
     )
     expected = serving.ExpectedLogits(
-        views=logits_of(model, config, eval_clips, config.views), centre=logits_of(model, config, eval_clips, None)
+        views=logits_of(model, config, eval_clips, config.views),
+        centre=logits_of(model, config, eval_clips, clips.CENTRE_VIEW),
     )
     ServedModel(model, clip=config.clip, views=config.views, classes=classes).save(
         fn_args.serving_model_dir, card, expected
@@ -156,7 +157,7 @@ def train(
     if first:
         _logger.info("going on from step %d", first)
 
-    step_fn = _train_step(model, optimizer, config)
+    step_fn, evaluate = _train_step(model, optimizer, config), evaluator(model, config, eval_clips)
     batches = iter(
         input_pipeline.train_dataset(
             train_clips,
@@ -184,8 +185,11 @@ def train(
         elif done % config.train.checkpoint_steps == 0:
             manager.save(checkpoint_number=done)
         progress.report(done, float(optimizer.learning_rate), now=done == total)
+        if done == total:
+            # With a moving average, the average is what is evaluated and exported.
+            optimizer.finalize_variable_values(model.trainable_variables)
         if done % eval_every == 0 or done == total:
-            progress.evaluated(done, evaluate(model, config, eval_clips))
+            progress.evaluated(done, evaluate())
     progress.close()
 
 
@@ -219,20 +223,23 @@ def _train_step(model: keras.Model, optimizer: keras.Optimizer, config: TrainerC
     return step
 
 
-def evaluate(model: keras.Model, config: TrainerConfig, source: Source) -> dict[str, float]:
-    """Loss and accuracies on the centre view, of each head and of all together (`scores.metrics`)."""
+def evaluator(model: keras.Model, config: TrainerConfig, source: Source) -> Callable[[], dict[str, float]]:
+    """A function that gives loss and accuracies on the centre view, of each head and of all together."""
 
     @tf.function
     def score(batch):
         logits = model(clips.normalise(batch["clip"]), training=False)
         return scores.metrics(logits, _one_hot(model, batch["labels"]))
 
-    totals = collections.defaultdict(lambda: np.zeros(2))
-    for batch in _eval_dataset(config, source, None):
-        del batch["id"]
-        for name, pair in score(batch).items():
-            totals[name] += np.array(pair)
-    return {name: float(total / count) for name, (total, count) in totals.items()}
+    def evaluate() -> dict[str, float]:
+        totals = collections.defaultdict(lambda: np.zeros(2))
+        for batch in input_pipeline.eval_dataset(source, clip=config.clip, batch_size=config.train.batch_size):
+            del batch["id"]
+            for name, pair in score(batch).items():
+                totals[name] += np.array(pair)
+        return {name: float(total / count) for name, (total, count) in totals.items()}
+
+    return evaluate
 
 
 def _one_hot(model: keras.Model, labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -240,24 +247,22 @@ def _one_hot(model: keras.Model, labels: Mapping[str, tf.Tensor]) -> dict[str, t
 
 
 def logits_of(
-    model: keras.Model, config: TrainerConfig, source: Source, views: clips.ViewsConfig | None
+    model: keras.Model, config: TrainerConfig, source: Source, views: clips.ViewsConfig
 ) -> dict[str, dict[str, list[float]]]:
     """Logits of the first clips through the training's own input pipeline: clip id -> head -> K floats.
 
-    They are averaged over `views`, or those of the centre view where it is None.
+    They are averaged over `views`, which go through the network a few at a time.
     """
     found = {}
-    for batch in _eval_dataset(config, source, views).unbatch().take(_PROVEN_CLIPS):
-        pixels = batch["clip"] if views else batch["clip"][tf.newaxis]
-        logits = model(clips.normalise(pixels), training=False)
-        found[batch["id"].numpy().decode()] = {
-            head: tf.reduce_mean(value, axis=0).numpy().tolist() for head, value in logits.items()
+    dataset = input_pipeline.eval_dataset(source, clip=config.clip, batch_size=1, views=views)
+    for element in dataset.unbatch().take(_PROVEN_CLIPS):
+        chunks = tf.data.Dataset.from_tensor_slices(element["clip"]).batch(views.per_step)
+        logits = [model(clips.normalise(chunk), training=False) for chunk in chunks]
+        found[element["id"].numpy().decode()] = {
+            head: tf.reduce_mean(tf.concat([part[head] for part in logits], axis=0), axis=0).numpy().tolist()
+            for head in config.heads
         }
     return found
-
-
-def _eval_dataset(config: TrainerConfig, source: Source, views: clips.ViewsConfig | None) -> tf.data.Dataset:
-    return input_pipeline.eval_dataset(source, clip=config.clip, batch_size=config.train.batch_size, views=views)
 
 
 def _files(patterns: Sequence[str]) -> list[str]:
