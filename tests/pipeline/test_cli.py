@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import recipes
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[2]
+# The demo's recipe, for any manifest.
+ANY_COLUMNS = ("--recipe", "demo", "--set", "data.heads=", "--set", "data.slices=null")
 MANIFEST = "path,label,split\na.mp4,run,train\nb.mp4,jump,train\nc.mp4,run,eval\n"
 
 
@@ -28,7 +29,9 @@ def refusal(capfd, *arguments):
     shown, errors = capfd.readouterr()
     assert errors == ""
     assert "Traceback" not in shown
-    return [line for line in shown.splitlines() if line and not line.endswith("…")]
+    told = [line for line in shown.splitlines() if line and not line.endswith("…")]
+    assert told[0].startswith("vivit: ")
+    return told
 
 
 def test_help_names_every_command_without_loading_tensorflow():
@@ -39,13 +42,6 @@ def test_help_names_every_command_without_loading_tensorflow():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert {"demo", "run", "prepare", "predict", "recipes"} <= set(done.stdout.split())
     assert done.stderr.strip() == "set()"
-
-
-def test_recipes_are_listed_with_what_each_is(capfd):
-    assert main(["recipes"]) == 0
-    lines = capfd.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == recipes.names()
-    assert all(len(line.split()) > 3 for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +58,11 @@ def test_a_command_that_is_none_or_lacks_arguments_ends_with_its_usage(capfd, ar
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--recipe", "demoo"], "vivit: ConfigError: no recipe 'demoo'; there are demo"),
-        (["--set", "train.epoch=3"], "vivit: ConfigError: unknown setting 'train.epoch'; did you mean 'train.epochs'?"),
-        (["--set", "train.epochs=soon"], "vivit: ConfigError: train.epochs is 'soon'; it must be of type float"),
-        (["--set", "train.epochs"], "vivit: ConfigError: --set train.epochs: wanted key=value"),
-        (["--set", "ingest.fps=0"], "vivit: ConfigError: ingest: ingest.fps is 0.0; it must be between 0.1 and 1000"),
+        (["--recipe", "demoo"], "no recipe 'demoo'; there are demo"),
+        (["--set", "train.epoch=3"], "unknown setting 'train.epoch'; did you mean 'train.epochs'?"),
+        (["--set", "train.epochs=soon"], "train.epochs is 'soon'; it must be of type float"),
+        (["--set", "train.epochs"], "--set train.epochs: wanted key=value"),
+        (["--set", "ingest.fps=0"], "ingest: ingest.fps is 0.0; it must be between 0.1 and 1000"),
         (["--set", "data.heads=verb"], "no head 'verb'; the manifest has label"),
         (["--set", "evaluation.split=test"], "no clip in split 'test', which evaluation.split names"),
     ],
@@ -74,7 +70,7 @@ def test_a_command_that_is_none_or_lacks_arguments_ends_with_its_usage(capfd, ar
 )
 def test_a_setting_that_does_not_fit_is_told_before_anything_is_decoded(capfd, data, command, arguments, said):
     workdir = data.parent / "work"
-    arguments = ["--recipe", "demo", "--set", "data.heads=", *arguments]
+    arguments = [*ANY_COLUMNS, *arguments]
     shown = refusal(capfd, command, "--data", data, "--workdir", workdir, *arguments)
     assert said in "\n".join(shown)
     assert not {path.name for path in workdir.glob("*")} - {"logs"}
@@ -84,22 +80,18 @@ def test_a_setting_that_does_not_fit_is_told_before_anything_is_decoded(capfd, d
 def test_every_mistake_of_a_manifest_is_told_before_anything_is_decoded(capfd, data, command):
     data.write_text(MANIFEST + "gone.mp4,run,train\na.mp4,,train\n")
     workdir = data.parent / "work"
-    arguments = ["--data", data, "--workdir", workdir, "--recipe", "demo", "--set", "data.heads="]
+    arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS]
     shown = refusal(capfd, command, *arguments)
-    assert shown[:3] == [
-        f"vivit: ManifestError: {data}: 2 problem(s) in the manifest",
-        "  - row 6: column 'label' is empty",
-        f"  - row 5: there is no file {data.parent}/gone.mp4",
-    ]
+    assert shown[0].endswith(f"{data}: 2 problem(s) in the manifest")
+    assert shown[1] == "  - row 6: column 'label' is empty"
+    assert shown[2] == f"  - row 5: there is no file {data.parent}/gone.mp4"
     assert not (workdir / "data").exists()
 
 
 def test_a_manifest_that_is_not_there_is_told(capfd, tmp_path):
     shown = refusal(capfd, "prepare", "--data", tmp_path / "gone.csv", "--workdir", tmp_path / "w", "--recipe", "demo")
-    assert shown == [
-        f"vivit: ManifestError: {tmp_path}/gone.csv: 1 problem(s) in the manifest",
-        "  - no such file or folder",
-    ]
+    assert shown[0].endswith(f"{tmp_path}/gone.csv: 1 problem(s) in the manifest")
+    assert shown[1] == "  - no such file or folder"
 
 
 def test_a_run_that_stops_keeps_its_traceback_in_its_log(capfd, tmp_path):
@@ -111,7 +103,7 @@ def test_a_run_that_stops_keeps_its_traceback_in_its_log(capfd, tmp_path):
 
 def test_a_good_manifest_is_prepared_without_being_decoded(capfd, data):
     workdir = data.parent / "work"
-    arguments = ["--data", data, "--workdir", workdir, "--recipe", "demo", "--set", "data.heads="]
+    arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS]
     assert main([str(argument) for argument in ["prepare", *arguments]]) == 0
     assert "3 clips, heads label" in capfd.readouterr().out
     assert sorted(path.name for path in (workdir / "data" / "manifest").iterdir()) == ["eval.jsonl", "train.jsonl"]
@@ -119,4 +111,4 @@ def test_a_good_manifest_is_prepared_without_being_decoded(capfd, data):
 
 def test_predicting_without_a_model_is_refused(capfd, tmp_path):
     (line,) = refusal(capfd, "predict", "--model", tmp_path / "gone", "a.mp4")
-    assert line.startswith(f"vivit: FileNotFoundError: no SavedModel in {tmp_path}/gone")
+    assert f"no SavedModel in {tmp_path}/gone" in line
