@@ -62,9 +62,9 @@ def bench_input(
       batch_size: Clips per batch.
       count: Clips of the pipeline, after 200 that warm it up; bare decoding sees a quarter before and a quarter after.
     """
-    num_examples = sum(source.count_labels()[_HEAD].values())
+    labels, *_ = source.count_labels().values()
     training = input_pipeline.train_dataset(
-        source, clip=clip, augmentation=augmentation, batch_size=batch_size, num_examples=num_examples, seed=0
+        source, clip=clip, augmentation=augmentation, batch_size=batch_size, num_examples=sum(labels.values()), seed=0
     )
     bare = _bare_decode(source, clip)
     decode = [_rate(bare, _WARM_UP_CLIPS, count // 4)[0]]
@@ -82,7 +82,7 @@ def bench_input(
     )
 
 
-def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 64, size: tuple[int, int] = (256, 340)) -> Source:
+def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 32, size: tuple[int, int] = (256, 340)) -> Source:
     """Writes clips of moving noise, about as hard to decode as photographs, as Transform does; returns their source.
 
     Args:
