@@ -13,7 +13,7 @@ setup(
     package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"]},
     install_requires=[
         "apache-beam>=2.47",
-        "av>=12",
+        "av>=15",
         "keras>=3.3,<4",
         "numpy",
         "pillow",
