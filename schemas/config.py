@@ -52,25 +52,30 @@ def override(config: Config, settings: Mapping[str, str]) -> Config:
     Raises:
       ConfigError: If a key is unknown, or a value does not fit its field.
     """
-    for key, text in settings.items():
-        config = _with(config, key.split("."), text, key)
-    return config
+    return _with(config, {tuple(key.split(".")): text for key, text in settings.items()}, "")
 
 
-def _with(config: Any, parts: list[str], text: str, key: str) -> Any:
+def _with(config: Any, settings: Mapping[tuple[str, ...], str], prefix: str) -> Any:
+    """Applies the settings of one group together, as one may only be allowed with another."""
     hints = typing.get_type_hints(type(config))
-    prefix = key[: len(key) - len(".".join(parts))]
-    name, *rest = parts
-    if name not in hints:
-        raise _unknown(prefix + name, [prefix + other for other in hints])
-    current = getattr(config, name)
-    if rest and not dataclasses.is_dataclass(current):
-        raise ConfigError(f"{key}: {prefix + name} is a value, not a group of settings")
-    if not rest and dataclasses.is_dataclass(current):
-        inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(current))
-        raise ConfigError(f"{key} is a group of settings; set one of {inner}")
-    new = _with(current, rest, text, key) if rest else _value(hints[name], _parsed(text), key, text)
-    return _construct(lambda: dataclasses.replace(config, **{name: new}), prefix)
+    changes, groups = {}, {}
+    for (name, *rest), text in settings.items():
+        key = prefix + ".".join((name, *rest))
+        if name not in hints:
+            raise _unknown(prefix + name, [prefix + other for other in hints])
+        is_group = dataclasses.is_dataclass(getattr(config, name))
+        if rest and not is_group:
+            raise ConfigError(f"{key}: {prefix + name} is a value, not a group of settings")
+        if not rest and is_group:
+            inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(getattr(config, name)))
+            raise ConfigError(f"{key} is a group of settings; set one of {inner}")
+        if rest:
+            groups.setdefault(name, {})[tuple(rest)] = text
+        else:
+            changes[name] = _value(hints[name], _parsed(text), key, text)
+    for name, inner in groups.items():
+        changes[name] = _with(getattr(config, name), inner, f"{prefix}{name}.")
+    return _construct(lambda: dataclasses.replace(config, **changes), prefix)
 
 
 def _parsed(text: str) -> Any:

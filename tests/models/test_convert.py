@@ -69,7 +69,7 @@ def test_vivit_predict_serves_it_with_the_given_class_names(converted, tmp_path,
 def test_the_report_names_what_was_loaded(tmp_path, capfd):
     assert convert(tmp_path / "model") == 0
     out = capfd.readouterr().out
-    assert "loaded 60" in out or "loaded " in out
+    assert f"loaded {len(read_checkpoint(CHECKPOINT).parameters)}\n" in out
     assert "missing 0" in out
     assert "unexpected 0" in out
 
@@ -77,6 +77,5 @@ def test_the_report_names_what_was_loaded(tmp_path, capfd):
 def test_a_network_of_another_width_is_refused_with_both_shapes(tmp_path, capfd):
     assert convert(tmp_path / "model", "--set", "model.mlp_dim=96") == 1
     out = capfd.readouterr().out
-    assert "(32, 64)" in out
-    assert "(32, 96)" in out
+    assert "of shape (64,), the network wants (96,)" in out
     assert not (tmp_path / "model").exists()

@@ -74,14 +74,8 @@ def test_a_worse_model_is_refused_with_its_reason_and_not_pushed(colours_run, tm
         rows.writerow(["path", "label", "split"])
         for clip in clips:
             rows.writerow([clip.path, labels.pop() if clip.split == "train" else clip.labels["label"], clip.split])
-    worse = run_pipeline(
-        manifest,
-        colours_run.workdir,
-        "data.heads=label",
-        "data.storage=jpeg",
-        "train.epochs=2",
-        "evaluation.min_top_1=0",
-    )
+    settings = (*ONE_LABEL, "train.epochs=15", "evaluation.min_top_1=0")
+    worse = run_pipeline(manifest, colours_run.workdir, *settings)
     assert "NOT BLESSED, held against the model in production" in worse.text
     assert re.search(r"label: top_1 changed by -\d\.\d+ against the model in production", worse.text)
     assert "Nothing was pushed" in worse.text
