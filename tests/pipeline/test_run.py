@@ -10,7 +10,7 @@ import pytest
 
 from components.manifest import read_manifest
 from pipeline.report import overall_metrics
-from tests.conftest import TWO_HEADS, UNGATED, run_pipeline
+from tests.conftest import ONE_LABEL, TWO_HEADS, UNGATED, run_pipeline
 
 pytestmark = pytest.mark.end_to_end
 
