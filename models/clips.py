@@ -10,7 +10,7 @@ function that turns pixels into the network's input.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -136,11 +136,6 @@ def view_indices(n: tf.Tensor, clip: ClipConfig, temporal: int) -> tf.Tensor:
     return looped_indices(offsets, n, clip)
 
 
-def _each_frame(function: Callable[[tf.Tensor], tf.Tensor], frames: tf.Tensor) -> tf.Tensor:
-    """Applies a function giving uint8 [h, w, 3] to each of [n, ...]: float intermediates never exceed one frame."""
-    return tf.map_fn(function, frames, fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8))
-
-
 def decode_frame(frame: tf.Tensor) -> tf.Tensor:
     """JPEG bytes (string scalar) to uint8 [h, w, 3]; a frame that is uint8 already passes through."""
     return tf.io.decode_jpeg(frame, channels=3) if frame.dtype == tf.string else frame
@@ -156,20 +151,43 @@ def resized_size(size: tf.Tensor, smallest: int) -> tf.Tensor:
     return tf.maximum(smallest, size * smallest // size[::-1])
 
 
-def resize_smallest(frames: tf.Tensor, smallest: int) -> tf.Tensor:
-    """Resizes uint8 [..., h, w, 3] (3 or 4 axes) to a short side of `smallest` pixels, aspect kept.
-
-    Sizes and truncation are DMVR's; frames that have the size already are left alone.
-    """
-    size = tf.shape(frames)[-3:-1]
-    new_size = resized_size(size, smallest)
-    resized = tf.cond(tf.reduce_all(new_size == size), lambda: frames, lambda: resize(frames, new_size))
-    return tf.ensure_shape(resized, [*frames.shape[:-3], None, None, 3])
-
-
 def resize(frames: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Bilinear resize of uint8 [..., h, w, 3] to `size`, half-pixel centres, no antialiasing, truncated to uint8."""
     return tf.cast(tf.image.resize(frames, size, antialias=False), tf.uint8)
+
+
+def resize_smallest(
+    frames: tf.Tensor,
+    smallest: int,
+    finish: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+    finished_shape: Sequence[int | None] = (None, None, 3),
+) -> tf.Tensor:
+    """Decodes the frames of one video, resizes them to a short side of `smallest` pixels, aspect kept, finishes each.
+
+    Sizes and truncation are DMVR's. Frame by frame, so that float intermediates never exceed one frame; and whether
+    a resize is needed at all is asked once, for every operation repeated for each frame shows in the input's rate.
+
+    Args:
+      frames: string [n] of JPEG bytes or uint8 [n, h, w, 3]; n is 1 or more, all frames of one size.
+      smallest: Short side, in pixels.
+      finish: What is done to each frame in the end, uint8 [h, w, 3] to uint8 of `finished_shape`.
+      finished_shape: Shape of one finished frame.
+
+    Returns:
+      uint8 [n, *finished_shape].
+    """
+    stored = frame_size(frames[0])
+    size = resized_size(stored, smallest)
+
+    def each(prepare):
+        spec = tf.TensorSpec(finished_shape, tf.uint8)
+        return tf.map_fn(lambda frame: finish(prepare(frame)), frames, fn_output_signature=spec)
+
+    return tf.cond(
+        tf.reduce_all(stored == size),
+        lambda: each(decode_frame),
+        lambda: each(lambda frame: resize(decode_frame(frame), size)),
+    )
 
 
 def crop(frames: tf.Tensor, top: tf.Tensor, left: tf.Tensor, size: int) -> tf.Tensor:
@@ -235,9 +253,7 @@ def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig) -> tf.Te
     with tf.device("CPU:0"):
         indices = tf.reshape(view_indices(tf.shape(frames)[0], clip, views.temporal), [-1])
         used, position = tf.unique(indices)
-        decoded = _each_frame(
-            lambda frame: resize_smallest(decode_frame(frame), clip.min_resize), tf.gather(frames, used)
-        )
+        decoded = resize_smallest(tf.gather(frames, used), clip.min_resize)
         crops = spatial_views(decoded, clip.crop_size, views.spatial)
         sampled = tf.gather(crops, position, axis=1)
         return tf.reshape(sampled, [views.count, *clip.shape, 3])

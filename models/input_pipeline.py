@@ -194,23 +194,12 @@ def training_clip(
     offset_seed, draw_seed = tf.unstack(tf.random.split(seed, 2))
     used, position = tf.unique(clips.train_indices(tf.shape(frames)[0], clip, offset_seed))
     sampled = tf.gather(frames, used)
-    stored_size = clips.frame_size(sampled[0])
-    size = clips.resized_size(stored_size, clip.min_resize)
+    size = clips.resized_size(clips.frame_size(sampled[0]), clip.min_resize)
     drawn = augment.draw(size, clip, augmentation, draw_seed)
-    start = tf.concat([drawn.pop("corner"), [0]], axis=0)
     side = augment.window_size(clip, augmentation)
-
-    def windows(prepare):
-        spec = tf.TensorSpec([side, side, 3], tf.uint8)
-        cut = functools.partial(augment.window, start=start, side=side, smallest=clip.min_resize)
-        return tf.map_fn(lambda frame: cut(prepare(frame)), sampled, fn_output_signature=spec)
-
-    # Asked once per clip: every operation repeated for each frame would show in the rate.
-    pixels = tf.cond(
-        tf.reduce_all(stored_size == size),
-        lambda: windows(clips.decode_frame),
-        lambda: windows(lambda frame: clips.resize(clips.decode_frame(frame), size)),
-    )
+    start = tf.concat([drawn.pop("corner"), [0]], axis=0)
+    window = functools.partial(augment.window, start=start, side=side, smallest=clip.min_resize)
+    pixels = clips.resize_smallest(sampled, clip.min_resize, window, (side, side, 3))
     # A short video loops: each of its frames is decoded once.
     pixels = tf.cond(tf.size(used) < clip.num_frames, lambda: tf.gather(pixels, position), lambda: pixels)
     return tf.ensure_shape(pixels, [clip.num_frames, side, side, 3]), drawn

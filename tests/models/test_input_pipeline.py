@@ -1,5 +1,6 @@
 """models.input_pipeline on small files in Transform's format."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -121,14 +122,17 @@ def test_a_clip_is_augmented_anew_in_every_epoch(jpeg):
     assert not any(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_training_clip_is_the_windows_of_the_sampled_frames():
+@pytest.mark.parametrize("min_resize", [40, 44])
+def test_training_clip_is_the_windows_of_the_sampled_and_resized_frames(min_resize):
+    clip = dataclasses.replace(CLIP, min_resize=min_resize)
     frames = tf.constant(encoded_frames(5))
     config = AugmentConfig(scale=None, random_crop=False, flip=0.0, colour=0.0, drop_colour=0.0)
     seed = tf.constant([2, 8])
-    pixels, drawn = input_pipeline.training_clip(frames, CLIP, config, seed)
-    indices = clips.train_indices(len(frames), CLIP, tf.random.split(seed, 2)[0])
+    pixels, drawn = input_pipeline.training_clip(frames, clip, config, seed)
+    indices = clips.train_indices(len(frames), clip, tf.random.split(seed, 2)[0])
     expected = tf.stack([tf.io.decode_jpeg(frames[int(i)]) for i in indices])
-    np.testing.assert_array_equal(pixels, clips.central_crop(expected, 32))
+    expected = clips.central_crop(clips.resize_smallest(expected, min_resize), 32)
+    np.testing.assert_array_equal(pixels, expected)
     assert set(drawn) == {"grid"}
 
 
