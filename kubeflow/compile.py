@@ -15,7 +15,6 @@ from pipeline.config import heads_of, load_recipe
 from pipeline.dag import build_components
 from pipeline.data import planned, prepare
 from pipeline.local import BEAM_ARGS
-from pipeline.run import PUSHED
 
 PIPELINE_NAME = "vivit"
 
@@ -54,14 +53,8 @@ def compile_recipe(
         prepared = planned(
             workdir, splits=("train", "eval"), heads=heads_of(settings), slices=settings.data.slices or ()
         )
-    components = build_components(
-        settings,
-        prepared,
-        push_to=os.path.join(workdir, PUSHED),
-        checkpoints=os.path.join(workdir, "checkpoints"),
-        # Kubeflow resolves by queries on its own metadata, and knows this strategy only.
-        strategy=LatestBlessedModelStrategy,
-    )
+    # Kubeflow resolves by queries on its own metadata, and knows this strategy only.
+    components = build_components(settings, prepared, workdir=workdir, strategy=LatestBlessedModelStrategy)
     set_resources(components, accelerator)
     pipeline = Pipeline(
         pipeline_name=PIPELINE_NAME,

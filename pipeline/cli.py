@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.main(arguments)
+    except BrokenPipeError:
+        # Whoever read the output has read enough: vivit recipes | head.
+        return 1
     except KeyboardInterrupt:
         print("vivit: stopped", file=sys.stderr)
         return 130
@@ -104,6 +107,8 @@ def run_quietly(function: Callable[[argparse.Namespace, commands.Say], int | Non
     with quiet(log_dir) as console:
         try:
             return function(arguments, console.say) or 0
+        except BrokenPipeError:
+            raise
         except Exception as error:  # noqa: BLE001 (the last stop: nothing is swallowed, the traceback is logged)
             logging.getLogger().exception("stopped")
             where = f"\nThe whole log: {console.log_file}" if console.log_file else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
@@ -17,16 +19,14 @@ from schemas import config as settings
 from schemas import features
 
 
-def build_components(
-    recipe: Recipe, data: PreparedData, *, push_to: str, checkpoints: str, strategy: type[ResolverStrategy]
-) -> list:
+def build_components(recipe: Recipe, data: PreparedData, *, workdir: str, strategy: type[ResolverStrategy]) -> list:
     """Builds the nodes, in the order in which a clip meets them.
 
     Args:
       recipe: Every setting.
       data: The prepared data set.
-      push_to: Folder (any URI) that the model server watches.
-      checkpoints: Folder (any URI) that outlives a killed Trainer.
+      workdir: Folder (any URI) of the run: models are pushed to ``pushed/``, which a model server watches, and
+        ``checkpoints/`` outlives a killed Trainer.
       strategy: How the model in production is found.
     """
     example_gen = VideoExampleGen(input_base=data.manifest_dir, splits=data.splits, ingest=recipe.ingest)
@@ -58,7 +58,7 @@ def build_components(
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config={
             "config": settings.to_json(recipe.trainer_config(data.heads)),
-            "checkpoints": checkpoints,
+            "checkpoints": os.path.join(workdir, "checkpoints"),
         },
     )
 
@@ -88,7 +88,7 @@ def build_components(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=push_to)
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=os.path.join(workdir, "pushed"))
         ),
     )
     return [

@@ -15,8 +15,6 @@ from pipeline.data import prepare
 from pipeline.local import BEAM_ARGS, NodeResult, run_pipeline
 from pipeline.report import summary
 
-PUSHED = "pushed"
-
 
 def run(
     data: str, workdir: str, *, recipe: str, overrides: Iterable[str] = (), say: Callable[[str], None] = print
@@ -43,13 +41,7 @@ def run(
     say(f"Checking {data} …")
     prepared, manifest = prepare(data, workdir, settings)
     say(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
-    components = build_components(
-        settings,
-        prepared,
-        push_to=os.path.join(workdir, PUSHED),
-        checkpoints=os.path.join(workdir, "checkpoints"),
-        strategy=PreviousBlessedModelStrategy,
-    )
+    components = build_components(settings, prepared, workdir=workdir, strategy=PreviousBlessedModelStrategy)
     pipeline = Pipeline(
         pipeline_name="vivit",
         pipeline_root=os.path.join(workdir, "pipeline"),
