@@ -44,7 +44,10 @@ def quiet(log_dir: str | None) -> Iterator[Console]:
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
     # The steps of a pipeline report through the same loggers; their children inherit the redirected descriptors.
-    with open(log_file or os.devnull, "a", encoding="utf-8") as log, os.fdopen(os.dup(1), "w") as terminal:
+    with (
+        open(log_file or os.devnull, "a", encoding="utf-8") as log,
+        os.fdopen(os.dup(1), "w", errors="replace") as terminal,
+    ):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         handlers = _attach(terminal, log)
