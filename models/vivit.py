@@ -180,7 +180,7 @@ class Encoder(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.block, self.grid = block, tuple(grid)
+        self.block, self.grid, self.first_token_only = block, tuple(grid), first_token_only
         self.positions = PositionEmbedding(position_embedding, grid, name="posembed_input")
         self.dropout = shared_dropout(dropout, shared_over_time)
         both = {"dropout": dropout, "attention_dropout": attention_dropout, "compute_dtype": compute_dtype}
@@ -218,6 +218,10 @@ class Encoder(keras.layers.Layer):
             tokens = block(tokens, training=training)
         tokens = self.norm(tokens)
         return tokens if self.block == "joint" else ops.reshape(tokens, shape)
+
+    def compute_output_shape(self, tokens_shape):
+        """Saves Keras from tracing all blocks to find the shape."""
+        return (*tokens_shape[:-2], 1 if self.first_token_only else tokens_shape[-2], tokens_shape[-1])
 
 
 @register

@@ -1,4 +1,4 @@
-"""Fitting the weights of one network to another, beyond what the golden cases of `tests/models/test_parity.py` cover."""
+"""Fitting the weights of one network to another, beyond the golden cases that `models.parity` runs."""
 
 import dataclasses
 
