@@ -15,15 +15,19 @@ setup(
         "apache-beam>=2.47",
         "av>=15",
         "keras>=3.3,<4",
+        "ml-dtypes",
         "numpy",
         "pillow",
         "scikit-learn",
+        "scipy",
         "tensorflow>=2.16",
         "tensorflow-model-analysis>=0.47",
         "tensorflow-transform>=1.16",
         "tfx>=1.16,<1.22",
     ],
     extras_require={
+        # The check of converted Hugging Face checkpoints.
+        "huggingface": ["torch", "transformers"],
         # Pipelines compiled for Kubeflow.
         "kubeflow": ["tfx[kfp]>=1.16,<1.22"],
         # s3://, az:// and hdfs:// paths.

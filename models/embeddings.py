@@ -12,12 +12,12 @@ import keras
 import numpy as np
 from keras import initializers, ops
 
+from models.layers import register
+
 PositionKind = Literal["learned_1d", "sinusoidal_1d", "sinusoidal_3d", "none"]
 TubeletInit = Literal["lecun_normal", "central_frame", "average_frame", "central_column"]
 
 MAX_TIMESCALE = 1e4
-
-register = keras.saving.register_keras_serializable(package="vivit")
 
 
 @register

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args, get_type_hints
 
@@ -21,7 +20,6 @@ from models.embeddings import (
     PositionKind,
     TubeletEmbedding,
     TubeletInit,
-    register,
     sampled_frames,
 )
 from models.layers import (
@@ -30,6 +28,7 @@ from models.layers import (
     FactorizedSelfAttentionBlock,
     KernelInit,
     LayerNorm,
+    register,
     shared_dropout,
 )
 
@@ -66,7 +65,8 @@ class ViViTConfig:
       sampled_frames: Where not None, tokens are made of that many single frames (tubelet t = 1, 2-D kernel).
       tubelet_init: How a fresh tubelet kernel is drawn, see `models.embeddings.TubeletInitializer`.
       attention_order: Model 3's order.
-      temporal_init: Model 3's fresh kernels of attention over time; "zero" makes it start as the spatial model.
+      temporal_init: Model 3's fresh kernels of attention over time; with "zero" it starts as the spatial model (paper
+        section 3.4; the reference's "zero" empties the kernels of attention over space too).
       dtype: Of matrix products in the blocks. Weights, softmax, normalisation and logits are float32 in any case.
 
     Raises:
@@ -180,7 +180,7 @@ class Encoder(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.block, self.grid = block, tuple(grid)
+        self.block, self.grid, self.first_token_only = block, tuple(grid), first_token_only
         self.positions = PositionEmbedding(position_embedding, grid, name="posembed_input")
         self.dropout = shared_dropout(dropout, shared_over_time)
         both = {"dropout": dropout, "attention_dropout": attention_dropout, "compute_dtype": compute_dtype}
@@ -218,6 +218,10 @@ class Encoder(keras.layers.Layer):
             tokens = block(tokens, training=training)
         tokens = self.norm(tokens)
         return tokens if self.block == "joint" else ops.reshape(tokens, shape)
+
+    def compute_output_shape(self, tokens_shape):
+        """Saves Keras from tracing all blocks to find the shape."""
+        return (*tokens_shape[:-2], 1 if self.first_token_only else tokens_shape[-2], tokens_shape[-1])
 
 
 @register
@@ -369,9 +373,4 @@ def _encoder(config, block, grid, all_tokens, *, name, shared_over_time=False):
 
 def weights_by_name(model: keras.Model) -> dict[str, keras.Variable]:
     """The weights of a network of `build_vivit` by the reference's names, e.g. ``Transformer/encoder_norm/scale``."""
-    return {variable.path.removesuffix("/token"): variable for variable in model.trainable_variables}
-
-
-def parameter_count(model: keras.Model) -> int:
-    """Parameters of a network, from the shapes of its weights."""
-    return sum(math.prod(variable.shape) for variable in weights_by_name(model).values())
+    return {variable.path.removesuffix("/token"): variable for variable in model.weights}

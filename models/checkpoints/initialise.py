@@ -6,6 +6,7 @@ Pure functions from arrays to arrays, under the reference's names; `initialise_m
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -15,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from models.checkpoints.readers import Checkpoint
-from models.vivit import ViViTConfig, token_grid, weights_by_name
+from models.vivit import Classifier, ViViTConfig, token_grid, weights_by_name
 
 PositionFit = Literal["tile", "resize", "resize_tile", "interpolate"]
 Inflation = Literal["central_frame", "average_frame", "harmonic"]
@@ -54,7 +55,7 @@ class InitOptions:
 
     positions: PositionFit = "tile"
     source_grid: tuple[int, int, int] | None = None
-    source_classifier: str | None = None
+    source_classifier: Classifier | None = None
     inflation: Inflation = "central_frame"
     restore_head: bool = False
     restore_positions: bool = True
@@ -63,10 +64,14 @@ class InitOptions:
     temporal_attention: bool = True
 
     def __post_init__(self):
-        for field, allowed in {"positions": get_args(PositionFit), "inflation": get_args(Inflation)}.items():
-            if getattr(self, field) not in allowed:
-                given = getattr(self, field)
-                raise ValueError(f"InitOptions.{field}: given {given!r}, allowed is one of {', '.join(allowed)}")
+        for field, choices in {
+            "positions": get_args(PositionFit),
+            "source_classifier": (None, *get_args(Classifier)),
+            "inflation": get_args(Inflation),
+        }.items():
+            if getattr(self, field) not in choices:
+                given, allowed = getattr(self, field), ", ".join(map(str, choices))
+                raise ValueError(f"InitOptions.{field}: given {given!r}, allowed is one of {allowed}")
         if self.positions == "interpolate" and self.source_grid is None:
             raise ValueError("InitOptions.source_grid: given None, wanted (frames, rows, columns) with interpolate")
 
@@ -239,7 +244,8 @@ def _stretch(table, grid, options):
     """Position embeddings [N, D] made to fit (frames, rows, columns), and what was done."""
     frames, rows, columns = grid
     if options.positions == "interpolate":
-        return zoom(table, options.source_grid, grid), f"interpolated from {options.source_grid} to {grid}"
+        source = grid[:1] + options.source_grid[1:] if frames == 1 else options.source_grid
+        return zoom(table, source, grid), f"interpolated from {source} to {grid}"
     if options.positions == "resize":
         side = int(np.sqrt(frames * rows * columns))
         target = (rows, columns) if frames == 1 else (side, side)
@@ -269,7 +275,13 @@ def _frame_grid(table, options) -> tuple[int, int]:
 
 
 def zoom(table: np.ndarray, source: tuple[int, ...], target: tuple[int, ...]) -> np.ndarray:
-    """Linear interpolation of a table [prod(source), D] to [prod(target), D], corners on corners."""
+    """Linear interpolation of a table [prod(source), D] to [prod(target), D], corners on corners.
+
+    Raises:
+      ValueError: Where the table has another length.
+    """
+    if math.prod(source) != len(table):
+        raise ValueError(f"source_grid: given {source}, the source has {len(table)} position embeddings")
     factors = [wanted / given for wanted, given in zip(target, source, strict=True)]
     zoomed = ndimage.zoom(table.reshape(*source, -1), (*factors, 1), order=1)
     return zoomed.reshape(-1, table.shape[-1])

@@ -1,4 +1,4 @@
-"""Fitting the weights of one network to another, beyond the golden cases of `tests/models/test_parity.py`."""
+"""Fitting the weights of one network to another, beyond the golden cases that `models.parity` runs."""
 
 import dataclasses
 
@@ -186,6 +186,12 @@ class TestFromAnotherViViT:
         fitted = positions("Transformer", result)[0, 1:].reshape(4, 3, 5, WIDTH)
         np.testing.assert_allclose(fitted[::3, ::2, ::4], given, atol=1e-6)
 
+    def test_a_grid_that_the_source_has_not_is_refused(self):
+        larger, source = (8, 24, 40), Checkpoint("vivit", "scenic", drawn(SPACETIME))
+        options = InitOptions(positions="interpolate", source_grid=(2, 3, 2))
+        with pytest.raises(ValueError, match=r"source_grid: given \(2, 3, 2\), the source has 8"):
+            initialise(drawn(SPACETIME, larger), source, SPACETIME, larger, options)
+
     def test_the_head_is_new_unless_asked_for(self):
         source, fresh = Checkpoint("vivit", "scenic", drawn(FACTORIZED)), drawn(FACTORIZED, classes=5)
         result, _ = initialise(fresh, source, FACTORIZED, CLIP_SHAPE, InitOptions())
@@ -221,6 +227,7 @@ class TestMisfits:
         ("given", "message"),
         [
             ({"positions": "stretch"}, "InitOptions.positions: given 'stretch', allowed is one of tile"),
+            ({"source_classifier": "cls"}, "InitOptions.source_classifier: given 'cls', allowed is one of None, token"),
             ({"inflation": "sum"}, "InitOptions.inflation: given 'sum', allowed is one of central_frame"),
             ({"positions": "interpolate"}, "InitOptions.source_grid"),
         ],
