@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.input_pipeline import Source
 from schemas import features
 
 _WARM_UP_CLIPS = 200
+_DECODED_CLIPS = 32
 _HEAD = features.DEFAULT_HEAD
 
 
@@ -27,9 +29,10 @@ class InputRates:
 
     Attributes:
       cores: CPU cores that this process may use.
-      pipeline: Clips per second out of `input_pipeline.train_dataset`: read, shuffle, sample, decode, draw, cut, batch.
-      decode: Clips per second where the frames that such clips sample are decoded by tf.io.decode_jpeg and dropped.
-      share: pipeline / decode.
+      pipeline: Clips per second, median over the rounds, out of `input_pipeline.train_dataset`: read, shuffle, sample,
+        decode, draw, cut, batch.
+      decode: The same where the frames that such clips sample are decoded by tf.io.decode_jpeg and dropped.
+      share: Median over the rounds of pipeline / decode.
       augment: Clips per second of `augment.apply`, compiled, on the first device: the other half of the augmentation,
         which belongs to the training step.
       clips: Clips that went through the pipeline.
@@ -52,31 +55,38 @@ def bench_input(
     augmentation: AugmentConfig,
     batch_size: int,
     count: int = 2000,
+    rounds: int = 5,
 ) -> InputRates:
-    """Times the training input, with bare decoding before and after it, each alone on the machine.
+    """Times the training input and bare decoding in turns, so that both see the same machine.
 
     Args:
       source: Clips stored as JPEG.
       clip: What a clip is.
       augmentation: What is drawn.
       batch_size: Clips per batch.
-      count: Clips of the pipeline, after 200 that warm it up; bare decoding sees a quarter before and a quarter after.
+      count: Clips of the pipeline, after 200 that warm it up.
+      rounds: Turns. The first half of each is not timed: it uses up what was made while the other had its turn.
     """
     labels, *_ = source.count_labels().values()
     training = input_pipeline.train_dataset(
         source, clip=clip, augmentation=augmentation, batch_size=batch_size, num_examples=sum(labels.values()), seed=0
     )
-    bare = _bare_decode(source, clip)
-    decode = [_rate(bare, _WARM_UP_CLIPS, count // 4)[0]]
-    pipeline, memory_growth = _rate(training, _WARM_UP_CLIPS // batch_size, count // batch_size)
-    decode.append(_rate(bare, _WARM_UP_CLIPS, count // 4)[0])
-    pipeline, decode = pipeline * batch_size, sum(decode) / 2
+    batches, decoded = iter(training), iter(_bare_decode(source, clip))
+    for elements, each in ((decoded, 1), (batches, batch_size)):
+        for _ in range(-(-_WARM_UP_CLIPS // each)):
+            next(elements)
+    memory = _resident_bytes()
+    pipeline, decode = [], []
+    for _ in range(rounds):
+        decode.append(_rate(decoded, count // rounds))
+        pipeline.append(_rate(batches, -(-count // rounds // batch_size)) * batch_size)
+    memory_growth = _resident_bytes() / memory - 1
     return InputRates(
         cores=len(os.sched_getaffinity(0)),
-        pipeline=pipeline,
-        decode=decode,
-        share=pipeline / decode,
-        augment=_augment_rate(next(iter(training)), augmentation),
+        pipeline=statistics.median(pipeline),
+        decode=statistics.median(decode),
+        share=statistics.median(ours / bare for ours, bare in zip(pipeline, decode, strict=True)),
+        augment=_augment_rate(next(batches), augmentation),
         clips=count,
         memory_growth=memory_growth,
     )
@@ -125,28 +135,30 @@ def _bench_example(clip_id: str, image: np.ndarray, frames: int) -> bytes:
 
 
 def _bare_decode(source: Source, clip: ClipConfig) -> tf.data.Dataset:
-    """Decodes the frames of one clip per element, from memory, and keeps a number of each."""
+    """Decodes sampled frames from memory in a parallel map and keeps a number of each; an element is a clip's T."""
 
     def sample(serialised):
         frames, _ = source.parse(serialised)
         return tf.gather(frames, clips.train_indices(tf.shape(frames)[0], clip, tf.constant([0, 0])))
 
-    def decode(frames):
-        return tf.map_fn(lambda frame: tf.size(clips.decode_frame(frame)), frames, fn_output_signature=tf.int32)
+    sampled = tf.concat(list(source.records().take(_DECODED_CLIPS).map(sample)), axis=0)
+    sizes = (
+        tf.data.Dataset.from_tensor_slices(sampled)
+        .repeat()
+        .map(lambda frame: tf.size(tf.io.decode_jpeg(frame, channels=3)), num_parallel_calls=tf.data.AUTOTUNE)
+    )
+    return sizes.batch(clip.num_frames)
 
-    sampled = tf.stack(list(source.records().take(_WARM_UP_CLIPS).map(sample)))
-    return tf.data.Dataset.from_tensor_slices(sampled).repeat().map(decode, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-
-def _rate(dataset: tf.data.Dataset, warm_up: int, count: int) -> tuple[float, float]:
-    """Elements per second after a warm-up, and growth of the resident memory meanwhile."""
-    elements = iter(dataset)
-    for _ in range(warm_up):
+def _rate(elements: Iterator, count: int) -> float:
+    """Elements per second over the second half of `count`."""
+    for _ in range(count // 2):
         next(elements)
-    memory, start = _resident_bytes(), time.perf_counter()
-    for _ in range(count):
+    timed = count - count // 2
+    start = time.perf_counter()
+    for _ in range(timed):
         next(elements)
-    return count / (time.perf_counter() - start), _resident_bytes() / memory - 1
+    return timed / (time.perf_counter() - start)
 
 
 def _augment_rate(batch: dict, augmentation: AugmentConfig, repeats: int = 3) -> float:

@@ -26,6 +26,7 @@ from schemas.features import Storage
 
 _FILES_AT_ONCE = 16
 _CLIPS_OF_A_FILE_IN_A_ROW = 16
+_BATCHES_AHEAD = 2
 _M_MMAP_THRESHOLD = -3
 
 
@@ -144,8 +145,9 @@ def train_dataset(
     dataset = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch)
     dataset = dataset.enumerate(start=first_epoch * num_examples).skip(start - first_epoch * num_examples)
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size, drop_remainder=True, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    # Not AUTOTUNE, which lets buffers of whole batches grow while the device is the slower part.
+    dataset = dataset.batch(batch_size, drop_remainder=True, num_parallel_calls=_BATCHES_AHEAD)
+    return dataset.prefetch(_BATCHES_AHEAD)
 
 
 def eval_dataset(
@@ -174,7 +176,7 @@ def eval_dataset(
         return element | {"clip": pixels if views else pixels[0]}
 
     dataset = source.records().map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return dataset.batch(batch_size, num_parallel_calls=_BATCHES_AHEAD).prefetch(_BATCHES_AHEAD)
 
 
 def training_clip(
