@@ -98,7 +98,7 @@ def _gate_lines(results: Mapping[str, NodeResult]) -> list[str]:
         f"  blessing  {'BLESSED' if blessed else 'NOT BLESSED'}, held against {against}",
         *(f"            {reason}" for reason in reasons),
         f"  canary    {serves}: {_text(canary, DETAIL_PROPERTY)}",
-        f"  pushed    {_text(pushed, 'pushed_destination') if _int(pushed, 'pushed') else 'nothing'}",
+        f"  pushed    {_shown(_text(pushed, 'pushed_destination')) if _int(pushed, 'pushed') else 'nothing'}",
     ]
 
 
