@@ -36,7 +36,8 @@ class InputRates:
       augment: Clips per second of `augment.apply`, compiled, on the first device: the other half of the augmentation,
         which belongs to the training step.
       clips: Clips that went through the pipeline.
-      memory_growth: Growth of this process's resident memory after its first 200 clips, as a share of what it was.
+      memory_growth: Growth of this process's resident memory while the pipeline ran, after its first 200 clips, as a
+        share of what it was.
     """
 
     cores: int
@@ -76,11 +77,12 @@ def bench_input(
         for _ in range(-(-_WARM_UP_CLIPS // each)):
             next(elements)
     memory = _resident_bytes()
-    pipeline, decode = [], []
+    pipeline, decode, grown = [], [], 0
     for _ in range(rounds):
         decode.append(_rate(decoded, count // rounds))
+        before = _resident_bytes()
         pipeline.append(_rate(batches, -(-count // rounds // batch_size)) * batch_size)
-    memory_growth = _resident_bytes() / memory - 1
+        grown += _resident_bytes() - before
     return InputRates(
         cores=len(os.sched_getaffinity(0)),
         pipeline=statistics.median(pipeline),
@@ -88,7 +90,7 @@ def bench_input(
         share=statistics.median(ours / bare for ours, bare in zip(pipeline, decode, strict=True)),
         augment=_augment_rate(next(batches), augmentation),
         clips=count,
-        memory_growth=memory_growth,
+        memory_growth=grown / memory,
     )
 
 
