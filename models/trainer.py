@@ -44,7 +44,6 @@ class TrainConfig:
       batch_size: Clips per step.
       optimizer: Optimizer and schedule.
       label_smoothing: Share of the target spread over all classes, 0 to 1.
-      mixup: Alpha of the Beta distribution that mixes clips of a batch; 0 for none.
       seed: Of initial weights, data order and every draw.
       eval_epochs: Epochs between two evaluations on the centre view.
       checkpoint_steps: Steps between two checkpoints.
@@ -55,7 +54,6 @@ class TrainConfig:
     batch_size: int = 64
     optimizer: OptimizerConfig = OptimizerConfig()
     label_smoothing: float = 0.0
-    mixup: float = 0.0
     seed: int = 0
     eval_epochs: float = 1.0
     checkpoint_steps: int = 500
@@ -65,9 +63,8 @@ class TrainConfig:
         for field in ("epochs", "batch_size", "eval_epochs", "checkpoint_steps"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} is {getattr(self, field)}; it must be greater than 0")
-        for field in ("label_smoothing", "mixup"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ValueError(f"{field} is {getattr(self, field)}; it must be between 0 and 1")
+        if not 0 <= self.label_smoothing <= 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; it must be between 0 and 1")
 
     def total_steps(self, num_clips: int) -> int:
         """Steps of the whole run."""
@@ -177,7 +174,7 @@ def train(
             batch = next(batches)
         ids = batch.pop("id")
         # The step before is read while this one runs.
-        finished, running = running, (done, ids, step_fn(batch, tf.constant(done)))
+        finished, running = running, (done, ids, step_fn(batch))
         if finished:
             progress.add(_finite(*finished))
         if done == total:
@@ -194,15 +191,15 @@ def train(
 
 
 def _train_step(model: keras.Model, optimizer: keras.Optimizer, config: TrainerConfig):
-    """A compiled step: a batch and its number in, scalar metrics out; updates the weights."""
+    """A compiled step: a batch in, scalar metrics out; updates the weights."""
     train = config.train
 
     @tf.function(jit_compile=train.jit_compile)
-    def step(batch, number):
+    def step(batch):
         pixels = augment.apply(batch["clip"], batch["augment"], config.augment)
         targets = _one_hot(model, batch["labels"])
-        if train.mixup:
-            weight = losses.mixup_weight(train.mixup, tf.stack([train.seed, number]))
+        if config.augment.mixup:
+            weight = batch["augment"]["mixup"][0]
             pixels = losses.mixup(pixels, weight)
             targets = {head: losses.mixup(target, weight) for head, target in targets.items()}
         with tf.GradientTape() as tape:

@@ -16,6 +16,7 @@ from google.protobuf import text_format
 
 from components.manifest import SPLITS, Manifest, ManifestError, read_manifest
 from pipeline.config import Recipe
+from schemas.config import ConfigError
 from schemas.schema import build_schema
 
 
@@ -48,11 +49,18 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
 
     Raises:
       ManifestError: If a row cannot be used, or the evaluated split is empty.
+      ConfigError: If the training clips do not fill a batch.
     """
     manifest = read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
     if not manifest.split(recipe.evaluation.split):
         raise ManifestError(
             manifest.source, [f"no clip in split {recipe.evaluation.split!r}, which evaluation.split names"]
+        )
+    num_train, batch_size = len(manifest.split("train")), recipe.train.batch_size
+    if num_train < batch_size:
+        raise ConfigError(
+            f"train.batch_size is {batch_size}, but {source} has {num_train} training clips: lower it, e.g. "
+            f"--set train.batch_size={max(1, num_train // 4)}"
         )
     splits = tuple(split for split in SPLITS if manifest.split(split))
     data = planned(workdir, splits=splits, heads=manifest.heads, slices=manifest.slices)

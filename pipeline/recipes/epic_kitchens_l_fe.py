@@ -25,7 +25,13 @@ RECIPE = Recipe(
     clip=ClipConfig(num_frames=32, stride=1, min_resize=256, crop_size=224),
     views=ViewsConfig(temporal=4, spatial=1, per_step=2),
     augment=AugmentConfig(
-        scale=(0.9, 1.33), flip=0.5, colour=0.0, drop_colour=0.0, randaugment_layers=2, randaugment_magnitude=15
+        scale=(0.9, 1.33),
+        flip=0.5,
+        colour=0.0,
+        drop_colour=0.0,
+        randaugment_layers=2,
+        mixup=0.1,
+        randaugment_magnitude=15,
     ),
     model=ModelConfig(
         tubelet=(2, 16, 16),
@@ -47,7 +53,6 @@ RECIPE = Recipe(
             max_grad_norm=1.0,
         ),
         label_smoothing=0.2,
-        mixup=0.1,
     ),
     evaluation=EvaluationConfig(max_top_1_drop=0.005),
 )

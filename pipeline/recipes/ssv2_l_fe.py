@@ -26,7 +26,13 @@ RECIPE = Recipe(
     clip=ClipConfig(num_frames=32, stride=1, min_resize=288, crop_size=256),
     views=ViewsConfig(temporal=4, spatial=3, per_step=2),
     augment=AugmentConfig(
-        scale=(0.9, 1.33), flip=0.5, colour=0.0, drop_colour=0.0, randaugment_layers=2, randaugment_magnitude=20
+        scale=(0.9, 1.33),
+        flip=0.5,
+        colour=0.0,
+        drop_colour=0.0,
+        randaugment_layers=2,
+        mixup=0.3,
+        randaugment_magnitude=20,
     ),
     model=ModelConfig(
         tubelet=(2, 16, 16),
@@ -48,7 +54,6 @@ RECIPE = Recipe(
             max_grad_norm=1.0,
         ),
         label_smoothing=0.3,
-        mixup=0.3,
     ),
     evaluation=EvaluationConfig(max_top_1_drop=0.005),
 )

@@ -1,0 +1,55 @@
+"""Preparing a data set: what the pipeline reads, and when it is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_recipe
+from pipeline.data import planned, prepare
+from schemas.config import ConfigError
+from tests.videos import write_colour_classes
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return write_colour_classes(tmp_path / "videos", per_class=8)
+
+
+def recipe(*overrides):
+    return load_recipe("small", ["train.batch_size=4", *overrides])
+
+
+def written(workdir: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_preparing_again_writes_nothing(folder, tmp_path):
+    prepare(str(folder), str(tmp_path / "run"), recipe())
+    before = written(tmp_path / "run")
+    prepare(str(folder), str(tmp_path / "run"), recipe())
+    assert written(tmp_path / "run") == before
+
+
+def test_a_changed_video_changes_its_manifest(folder, tmp_path):
+    data, manifest = prepare(str(folder), str(tmp_path / "run"), recipe())
+    clip = manifest.split("eval")[0]
+    os.utime(clip.path, (1, 1))
+    before = {split: Path(data.manifest_dir, f"{split}.jsonl").read_text() for split in data.splits}
+    prepare(str(folder), str(tmp_path / "run"), recipe())
+    after = {split: Path(data.manifest_dir, f"{split}.jsonl").read_text() for split in data.splits}
+    assert after["train"] == before["train"]
+    assert after["eval"] != before["eval"]
+
+
+def test_a_compiled_pipeline_reads_where_the_data_is_prepared(folder, tmp_path):
+    data, _ = prepare(str(folder), str(tmp_path / "run"), recipe("data.slices=[]"))
+    assert planned(str(tmp_path / "run"), splits=("train", "eval"), heads=("label",), slices=()) == data
+
+
+def test_fewer_clips_than_a_batch_are_told_before_anything_is_decoded(folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"train.batch_size is 64, but .* has \d+ training clips: lower it"):
+        prepare(str(folder), str(tmp_path / "run"), recipe("train.batch_size=64"))
+    assert not (tmp_path / "run").exists()
