@@ -13,16 +13,11 @@ import tensorflow as tf
 from models import clips, losses, scores
 from models.comparison import Comparison, compare
 from models.optimizers import CompoundSchedule, Momentum, clip_by_global_norm
-from models.vivit import ViViTConfig, build_vivit, weights_by_name
+from models.parity import assign, reference_network
+from models.vivit import build_vivit, weights_by_name
 
 LOGITS, LOSS, GRADIENT, WEIGHTS = 2e-5, 1e-5, 1e-4, 1e-4
 _GRADIENT_FLOOR = 1e-6
-_VARIANTS = {
-    "spacetime": "spacetime",
-    "factorized_encoder": "factorized_encoder",
-    "factorized_self_attention_block": "factorized_self_attention",
-    "factorized_dot_product_attention": "factorized_dot_product",
-}
 
 
 def check_train_case(case: Path) -> list[Comparison]:
@@ -41,34 +36,11 @@ def check_train_case(case: Path) -> list[Comparison]:
     raise ValueError(f"Unknown train case {case}; known are {', '.join(_CHECKS)} and folders with a meta.json.")
 
 
-def reference_heads(model: Mapping) -> dict[str, int]:
-    """Classes by head of a network that the reference's config describes."""
-    if model.get("class_splits"):
-        return dict(zip(model["split_names"], model["class_splits"], strict=True))
-    return {"label": model["num_classes"]}
-
-
-def reference_network(model: Mapping, weights: Mapping[str, np.ndarray]) -> keras.Model:
+def _network(sizes: Mapping, weights: Mapping[str, np.ndarray]) -> keras.Model:
     """The network that the reference's config describes, with the reference's weights."""
-    height, width, *time = model["patches_size"]
-    config = ViViTConfig(
-        variant=_VARIANTS[model["attention_type"]],
-        tubelet=(*(time or [1]), height, width),
-        hidden_size=model["hidden_size"],
-        num_layers=model["num_layers"],
-        num_heads=model["num_heads"],
-        mlp_dim=model["mlp_dim"],
-        temporal_layers=model["temporal_num_layers"],
-        temporal_num_heads=model["temporal_num_heads"],
-        temporal_mlp_dim=model["temporal_mlp_dim"],
-        classifier=model["classifier"],
-        representation_size=model["representation_size"],
-        attention_order=model["attention_order"],
-    )
-    shape = (model["num_frames"], model["height"], model["width"])
-    network = build_vivit(config, clip_shape=shape, heads=reference_heads(model))
-    for name, variable in weights_by_name(network).items():
-        variable.assign(weights[name])
+    config, clip_shape, heads = reference_network(sizes)
+    network = build_vivit(config, clip_shape=clip_shape, heads=heads)
+    assign(network, weights)
     return network
 
 
@@ -123,7 +95,7 @@ def _epic_metrics(case: Path) -> Iterator[Comparison]:
 
 def _multiview(case: Path) -> Iterator[Comparison]:
     model, golden = json.loads((case / "config.json").read_text())["model"], np.load(case / "io.npz")
-    network = reference_network(model, np.load(case / "params.npz"))
+    network = _network(model, np.load(case / "params.npz"))
     views = network(clips.normalise(golden["input_uint8"]))["label"]
     yield compare(case.name, "logits of each view", views, golden["per_view_logits"], LOGITS)
     yield compare(case.name, "mean of logits", tf.reduce_mean(views, 0)[tf.newaxis], golden["avg_logits"], LOGITS)
@@ -133,8 +105,8 @@ def _steps(case: Path) -> Iterator[Comparison]:
     """Loss, gradients and metrics of the first steps, and the weights and momenta that they lead to."""
     meta = json.loads((case / "meta.json").read_text())
     settings, batch = meta["config"], np.load(case / "batch.npz")
-    heads = reference_heads(meta["model"])
-    network = reference_network(meta["model"], np.load(case / "params_0.npz"))
+    _, _, heads = reference_network(meta["model"])
+    network = _network(meta["model"], np.load(case / "params_0.npz"))
     weights = weights_by_name(network)
     schedule = settings["lr_configs"]
     rate = CompoundSchedule(schedule["base_learning_rate"], schedule["warmup_steps"], schedule["steps_per_cycle"])
