@@ -103,7 +103,7 @@ def test_a_run_that_stops_keeps_its_traceback_in_its_log(capfd, tmp_path):
 
 def test_a_good_manifest_is_prepared_without_being_decoded(capfd, data):
     workdir = data.parent / "work"
-    arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS]
+    arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS, "--set", "train.batch_size=1"]
     assert main([str(argument) for argument in ["prepare", *arguments]]) == 0
     assert "3 clips, heads label" in capfd.readouterr().out
     assert sorted(path.name for path in (workdir / "data" / "manifest").iterdir()) == ["eval.jsonl", "train.jsonl"]
