@@ -10,7 +10,10 @@ import collections
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Callable
+
+from pipeline.console import typed_command
 
 Say = Callable[[str], None]
 
@@ -87,7 +90,7 @@ def convert(arguments: argparse.Namespace, say: Say) -> None:
         classes=read_class_names(arguments.classes, heads) if arguments.classes else None,
     )
     say(str(report))
-    say(f"Try it:\n  vivit predict --model {arguments.output} VIDEO")
+    say(f"Try it:\n  {typed_command()} predict --model {shlex.quote(arguments.output)} VIDEO")
 
 
 def parity(arguments: argparse.Namespace, say: Say) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -74,3 +75,17 @@ def _attach(terminal, log) -> list[tuple[logging.Logger, logging.Handler]]:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
     return pairs
+
+
+def typed_command() -> str:
+    """This command as it can be typed here: its name where it is on the path, else its file."""
+    script = sys.argv[0]
+    if os.path.basename(script) != "vivit" or shutil.which("vivit") == os.path.abspath(script):
+        return "vivit"
+    return typed_path(os.path.abspath(script))
+
+
+def typed_path(path: str) -> str:
+    """A path as short as it can be typed from here."""
+    relative = os.path.relpath(path) if os.path.isabs(path) else path
+    return relative if not relative.startswith("..") else path

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import sys
 from collections.abc import Mapping
 
 import tensorflow_model_analysis as tfma
@@ -16,6 +14,7 @@ from components.manifest import Manifest
 from components.model_canary import DETAIL_PROPERTY
 from models.evaluation import LOSS, TOP_1, TOP_5
 from pipeline.config import Recipe
+from pipeline.console import typed_command, typed_path
 from pipeline.local import NodeResult
 from schemas import serving
 
@@ -98,7 +97,7 @@ def _gate_lines(results: Mapping[str, NodeResult]) -> list[str]:
         f"  blessing  {'BLESSED' if blessed else 'NOT BLESSED'}, held against {against}",
         *(f"            {reason}" for reason in reasons),
         f"  canary    {serves}: {_text(canary, DETAIL_PROPERTY)}",
-        f"  pushed    {_shown(_text(pushed, 'pushed_destination')) if _int(pushed, 'pushed') else 'nothing'}",
+        f"  pushed    {typed_path(_text(pushed, 'pushed_destination')) if _int(pushed, 'pushed') else 'nothing'}",
     ]
 
 
@@ -126,22 +125,8 @@ def _try_lines(manifest: Manifest, pusher: NodeResult) -> list[str]:
     if not _int(pushed, "pushed"):
         return ["Nothing was pushed; the lines above say why."]
     clips = [clip.path for clip in manifest.split("eval")[:1]]
-    model = _shown(os.path.dirname(_text(pushed, "pushed_destination")))
-    return ["Try it:", "  " + shlex.join([_command(), "predict", "--model", model, *map(_shown, clips)])]
-
-
-def _command() -> str:
-    """This command as it can be typed here: its name where it is on the path, else its file."""
-    script = sys.argv[0]
-    if os.path.basename(script) != "vivit" or shutil.which("vivit") == os.path.abspath(script):
-        return "vivit"
-    return _shown(os.path.abspath(script))
-
-
-def _shown(path: str) -> str:
-    """A path as short as it can be typed from here."""
-    relative = os.path.relpath(path) if os.path.isabs(path) else path
-    return relative if not relative.startswith("..") else path
+    model = typed_path(os.path.dirname(_text(pushed, "pushed_destination")))
+    return ["Try it:", "  " + shlex.join([typed_command(), "predict", "--model", model, *map(typed_path, clips)])]
 
 
 def _int(artifact: metadata_store_pb2.Artifact, name: str) -> int:
