@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -169,14 +170,45 @@ def eval_dataset(
       Dataset of {"clip": uint8 [B, T, S, S, 3], or [B, V, T, S, S, 3] with `views`, "labels": {head: int32 [B]},
       "id": string [B]}.
     """
+    viewed = _viewed(source.records(), source, clip, views)
+    return viewed.batch(batch_size, num_parallel_calls=_BATCHES_AHEAD).prefetch(_BATCHES_AHEAD)
 
+
+def score_dataset(
+    source: Source, *, clip: ClipConfig, batch_size: int, num_examples: int, host: int = 0, hosts: int = 1
+) -> tf.data.Dataset:
+    """One pass over the centre views for a device that wants whole batches, and each host as many as the others.
+
+    Each host reads all clips and decodes every `hosts`-th.
+
+    Args:
+      source: Clips of all hosts.
+      clip: What a clip is.
+      batch_size: Clips per batch of this host, B.
+      num_examples: Clips in `source`.
+      host: Index of this host.
+      hosts: Number of hosts.
+
+    Returns:
+      Dataset of {"clip": uint8 [B, T, S, S, 3], "labels": {head: int32 [B]}, "mask": float32 [B], 0 for the clips that
+      fill up the last batches}.
+    """
+    viewed = _viewed(source.records().shard(hosts, host), source, clip, None)
+    masked = viewed.map(lambda element: {"clip": element["clip"], "labels": element["labels"], "mask": 1.0})
+    nothing = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), masked.element_spec)
+    batches = math.ceil(math.ceil(num_examples / hosts) / batch_size)
+    filled = masked.concatenate(tf.data.Dataset.from_tensors(nothing).repeat()).take(batches * batch_size)
+    batched = filled.batch(batch_size, drop_remainder=True, num_parallel_calls=_BATCHES_AHEAD)
+    return batched.prefetch(_BATCHES_AHEAD)
+
+
+def _viewed(records: tf.data.Dataset, source: Source, clip: ClipConfig, views: ViewsConfig | None) -> tf.data.Dataset:
     def example(serialised):
         frames, element = source.parse(serialised)
         pixels = clips.make_views(frames, clip, views or clips.CENTRE_VIEW)
         return element | {"clip": pixels if views else pixels[0]}
 
-    dataset = source.records().map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch_size, num_parallel_calls=_BATCHES_AHEAD).prefetch(_BATCHES_AHEAD)
+    return records.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def training_clip(

@@ -43,6 +43,7 @@ class OptimizerConfig:
       momentum: Of SGD, in [0, 1).
       weight_decay: Per unit of learning rate, of weights whose name has "kernel" in it; 0 is off.
       max_grad_norm: Gradients are clipped to this global norm by `clip_by_global_norm`; None is off.
+      clip_per_replica: Clip each replica's gradient before the mean over all, as the reference does (spec §5).
       ema: Decay of the moving average of weights, in (0, 1); None keeps none.
     """
 
@@ -51,6 +52,7 @@ class OptimizerConfig:
     momentum: float = 0.9
     weight_decay: float = 0.0
     max_grad_norm: float | None = 1.0
+    clip_per_replica: bool = False
     ema: float | None = None
 
     def __post_init__(self):
@@ -133,22 +135,26 @@ class Momentum(keras.optimizers.Optimizer):
 
 
 def build_optimizer(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
-    """The optimiser of `config` for a training run of `total_steps`; clipping stays with the caller."""
+    """The optimiser of `config` for a training run of `total_steps`; clipping stays with the caller.
+
+    In the scope of a strategy it takes gradients that are the same on all replicas: their mean.
+    """
     schedule = config.schedule
     rate = CompoundSchedule(schedule.base_learning_rate, schedule.warmup * total_steps, total_steps)
-    average = {} if config.ema is None else {"use_ema": True, "ema_momentum": config.ema}
+    # Keras sums over the replicas once more.
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    own = {"loss_scale_factor": None if replicas == 1 else float(replicas)}
+    if config.ema is not None:
+        own |= {"use_ema": True, "ema_momentum": config.ema}
     if config.name == "momentum":
-        return Momentum(rate, config.momentum, config.weight_decay, **average)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **average)
+        return Momentum(rate, config.momentum, config.weight_decay, **own)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **own)
     optimizer.exclude_from_weight_decay(var_names=["^(?!.*kernel)"])
     return optimizer
 
 
 def clip_by_global_norm(gradients: Sequence[tf.Tensor], max_norm: float | None) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Scales gradients by max_norm / norm where their global norm reaches it; also returns the norm before.
-
-    Called on the mean over all replicas; the reference calls it on each replica's own gradients (spec §5).
-    """
+    """Scales gradients by max_norm / norm where their global norm reaches it; also returns the norm before."""
     norm = tf.linalg.global_norm(gradients)
     if max_norm is None:
         return list(gradients), norm

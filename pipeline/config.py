@@ -14,7 +14,7 @@ from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
 from models.pretrained import ModelConfig
-from models.trainer import TrainConfig, TrainerConfig
+from models.training import TrainConfig, TrainerConfig
 from pipeline import recipes
 from schemas import config as settings
 from schemas.features import DEFAULT_HEAD, Storage

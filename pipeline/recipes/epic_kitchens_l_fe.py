@@ -15,7 +15,7 @@ from models.clips import ClipConfig, ViewsConfig
 from models.evaluation import EvaluationConfig
 from models.optimizers import OptimizerConfig, ScheduleConfig
 from models.pretrained import ModelConfig
-from models.trainer import TrainConfig
+from models.training import TrainConfig
 from pipeline.config import DataConfig, Recipe
 
 RECIPE = Recipe(

@@ -10,7 +10,7 @@ import pytest
 
 from models.checkpoints.readers import read_checkpoint
 from models.pretrained import build_model
-from models.trainer import TrainerConfig
+from models.training import TrainerConfig
 from models.vivit import weights_by_name
 from pipeline.config import load_recipe
 from schemas import config as settings

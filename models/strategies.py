@@ -1,0 +1,85 @@
+"""Which devices train together, and what each host reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Literal
+
+import tensorflow as tf
+
+StrategyName = Literal["auto", "one", "mirrored", "multi_worker", "tpu"]
+
+# Draws of two hosts must not be the same: each has its own files, at the same positions.
+_SEEDS_APART = 1_000_003
+
+
+def build_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
+    """The strategy that trains on this machine's devices, or on a cluster's.
+
+    Args:
+      name: "one" device; "mirrored" over all GPUs of this machine (over all CPU devices where there is no GPU);
+        "multi_worker" over the machines of the environment variable TF_CONFIG; "tpu" the one that TPU_NAME names, else
+        the one of this machine. "auto": a TPU where there is one, else the machines of TF_CONFIG, else all GPUs where
+        there are several, else one device.
+
+    Raises:
+      ValueError: "tpu" where there is none, "multi_worker" where TF_CONFIG names no workers.
+    """
+    if name == "auto":
+        name = _found()
+    if name == "tpu":
+        return _tpu()
+    if name == "multi_worker":
+        if not _workers():
+            raise ValueError("strategy 'multi_worker' wants TF_CONFIG with the cluster's workers and this one's task")
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.get_strategy()
+
+
+def _found() -> StrategyName:
+    if "TPU_NAME" in os.environ or tf.config.list_physical_devices("TPU"):
+        return "tpu"
+    if len(_workers()) > 1:
+        return "multi_worker"
+    return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
+
+
+def _workers() -> list[str]:
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    return [*cluster.get("chief", []), *cluster.get("worker", [])]
+
+
+def _tpu() -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(os.environ.get("TPU_NAME", "local"))
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        raise ValueError(
+            f"strategy 'tpu': no TPU can be reached ({error}); set TPU_NAME, or strategy 'auto'"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes what all processes of the strategy have made."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return True
+    return resolver.task_type == "chief" or (resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
+
+
+def num_hosts(strategy: tf.distribute.Strategy) -> int:
+    """Number of machines that read clips."""
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return strategy.extended.num_hosts
+    return len(_workers()) if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else 1
+
+
+def host_seed(seed: int, host: int) -> int:
+    """The seed of one host's draws."""
+    return seed + _SEEDS_APART * host
