@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import logging
@@ -18,7 +19,7 @@ from models.input_pipeline import Source
 from models.preprocessing import read_classes
 from models.pretrained import build_model
 from models.strategies import build_strategy, is_chief
-from models.training import Clips, TrainConfig, TrainerConfig, TrainingError, train
+from models.training import Clips, TrainConfig, TrainerConfig, TrainingError, train_steps
 from schemas import config as settings
 from schemas import serving
 
@@ -47,7 +48,10 @@ def run_fn(fn_args) -> None:
         model = build_model(config.model, clip_shape=config.clip.shape, heads=heads)
     run = hashlib.sha256("\n".join([settings.to_json(config), *train_clips.source.files]).encode()).hexdigest()[:16]
     checkpoints = os.path.join(fn_args.custom_config["checkpoints"], run)
-    train(model, strategy, config, train_clips, eval_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir)
+    steps = train_steps(
+        model, strategy, config, train_clips, eval_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir
+    )
+    collections.deque(steps, maxlen=0)
     if not is_chief(strategy):
         return
 

@@ -107,7 +107,7 @@ class Clips:
         return sum(next(iter(self.counts.values())).values())
 
 
-def train(
+def train_steps(
     model: keras.Model,
     strategy: tf.distribute.Strategy,
     config: TrainerConfig,
@@ -116,8 +116,8 @@ def train(
     *,
     checkpoints: str,
     log_dir: str,
-) -> None:
-    """Trains `model` in place, from the last checkpoint on if there is one.
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Trains `model` in place while it is iterated, from the last checkpoint on if there is one.
 
     Args:
       model: From `build_model`, in the strategy's scope.
@@ -126,6 +126,9 @@ def train(
       train_clips, eval_clips: What is trained and evaluated.
       checkpoints: Folder of the checkpoints, the same for all hosts.
       log_dir: Folder of the TensorBoard logs.
+
+    Yields:
+      The last step of each execution, counted from 1, and the metrics of its n steps, [n] each.
 
     Raises:
       TrainingError: If the loss is not finite; names the step and the clips.
@@ -162,6 +165,7 @@ def train(
         progress.report(step, now=evaluating)
         if evaluating:
             progress.evaluated(step, *evaluate(), train_clips.classes)
+        yield step, metrics
     progress.close()
 
 

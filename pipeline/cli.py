@@ -78,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     model = add("model", "a network against stock Keras layers", commands.bench_model, to=bench)
     model.add_argument("--mode", choices=("forward", "train"), default="train")
     data = add("input", "the training input against bare JPEG decoding", commands.bench_input, to=bench)
-    for command in (model, data):
+    train = add("train", "the training loop against its compiled step alone", commands.bench_train, to=bench)
+    for command in (model, data, train):
         command.add_argument("--batch", type=int, default=4, help="clips per step (default: 4)")
         command.add_argument("--json", action="store_true")
         add_recipe_arguments(command, default="small")

@@ -144,3 +144,29 @@ def bench_input(arguments: argparse.Namespace, say: Say) -> None:
     say(f"pipeline {rates.pipeline:.1f} clips/s, bare JPEG decode {rates.decode:.1f} clips/s on {rates.cores} cores:")
     say(f"share {rates.share:.2f}; memory grew by {rates.memory_growth:.1%} over {rates.clips} clips")
     say(f"augmentation on the device: {rates.augment:.1f} clips/s")
+
+
+def bench_train(arguments: argparse.Namespace, say: Say) -> None:
+    """Times the training loop against its compiled step alone."""
+    import tempfile
+    from pathlib import Path
+
+    from models.bench_input import write_bench_clips
+    from models.bench_train import bench_train as bench
+    from pipeline.config import load_recipe
+    from schemas.features import DEFAULT_HEAD
+
+    overrides = [*arguments.overrides, f"train.batch_size={arguments.batch}"]
+    recipe = load_recipe(arguments.recipe, overrides)
+    config = dataclasses.replace(recipe.trainer_config((DEFAULT_HEAD,)), storage="jpeg")
+    side = recipe.ingest.short_side
+    with tempfile.TemporaryDirectory() as folder:
+        rates = bench(config, write_bench_clips(Path(folder), size=(side, side * 4 // 3)))
+    if arguments.json:
+        say(json.dumps(dataclasses.asdict(rates)))
+        return
+    say(
+        f"training loop {rates.clips_per_second:.1f} clips/s ({rates.steps_per_second:.2f} steps/s), "
+        f"compiled step alone {rates.bare_clips_per_second:.1f} clips/s:"
+    )
+    say(f"share {rates.share:.2f}; {rates.input_wait:.0%} of the time waiting for input")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import json
 import logging
@@ -19,7 +20,7 @@ from models.clips import ClipConfig, ViewsConfig
 from models.optimizers import OptimizerConfig, ScheduleConfig
 from models.pretrained import ModelConfig, build_model
 from models.strategies import build_strategy
-from models.training import TrainConfig, TrainerConfig, train
+from models.training import TrainConfig, TrainerConfig, train_steps
 from schemas import config as settings
 from schemas import features
 
@@ -74,7 +75,10 @@ def run(folder: Path, output: Path, config: TrainerConfig = CONFIG) -> keras.Mod
     trainer.check_batches(config.train, clips, strategy)
     with strategy.scope():
         model = build_model(config.model, clip_shape=config.clip.shape, heads={h: len(n) for h, n in CLASSES.items()})
-    train(model, strategy, config, clips, clips, checkpoints=str(output / "checkpoints"), log_dir=str(output / "logs"))
+    steps = train_steps(
+        model, strategy, config, clips, clips, checkpoints=str(output / "checkpoints"), log_dir=str(output / "logs")
+    )
+    collections.deque(steps, maxlen=0)
     return model
 
 
