@@ -17,12 +17,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from components.table import SPLIT_ALIASES, SPLITS, VIDEO_SUFFIXES, ManifestError, file_rows, folder_rows
+from components.table import (
+    PLAIN_COLUMNS,
+    SPLIT_ALIASES,
+    SPLITS,
+    VIDEO_SUFFIXES,
+    ManifestError,
+    file_rows,
+    folder_rows,
+    seconds,
+)
 from schemas import features
 
 # One group in five is evaluated where the manifest names no splits.
 _EVAL_BUCKETS, _BUCKETS = 20, 100
-_PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
 # Heads become names of layers, files and signatures.
 _HEAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Control characters, line ends and lone surrogates: Transform writes one class name per line, in UTF-8.
@@ -147,7 +155,7 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
         if not _HEAD_NAME.fullmatch(head):
             problems.append(f"column {label_columns[head]!r}: a head's name has letters, digits, - and _ only")
     slices = {head: column for head, column in label_columns.items() if head not in heads}
-    slices.update({name: name for name in columns if name not in _PLAIN_COLUMNS and name not in label_columns.values()})
+    slices.update({name: name for name in columns if name not in PLAIN_COLUMNS and name not in label_columns.values()})
     if wanted_slices is not None:
         unknown = [name for name in wanted_slices if name not in slices]
         if unknown:
@@ -167,7 +175,7 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
                 problems.append(f"{where}: {label_columns[head]!r} names several classes ({name}); one is wanted")
             elif any(unicodedata.category(letter) in _UNWRITABLE for letter in name):
                 problems.append(f"{where}: {label_columns[head]!r} holds a control character: {name!r}")
-        start, end = (_seconds(row, column, where, problems) for column in ("start", "end"))
+        start, end = (seconds(row, column, where, problems) for column in ("start", "end"))
         if end is not None and end <= (start or 0):
             problems.append(f"{where}: end {end:g} is not after start {start or 0:g}")
         split = SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
@@ -177,11 +185,9 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
             problems.append(f"{where}: column 'path' is empty")
         if len(problems) > found:
             continue
-        # 15 digits tell any two times apart that a manifest can tell apart.
-        segment = "" if start is None and end is None else f"@{start or 0:.15g}-{'' if end is None else f'{end:.15g}'}"
         clip = Clip(
-            id=row.get("id") or row["path"] + segment,
-            path=_absolute(root, row["path"]),
+            id=row.get("id") or clip_name(row["path"], start, end),
+            path=absolute_path(root, row["path"]),
             group=row.get("group") or row["path"],
             split=split,
             labels=labels,
@@ -193,21 +199,14 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
     return clips
 
 
-def _seconds(row: dict[str, str], column: str, where: str, problems: list[str]) -> float | None:
-    text = row.get(column)
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value < float("inf"):
-        problems.append(f"{where}: {column} {text!r} is not a time in seconds")
-        return None
-    return value
+def clip_name(path: str, start: float | None, end: float | None) -> str:
+    """The id of a clip that has none: its path, and its segment in seconds if it is one."""
+    # 15 digits tell any two times apart that a manifest can tell apart.
+    return path if start is None and end is None else f"{path}@{start or 0:.15g}-{'' if end is None else f'{end:.15g}'}"
 
 
-def _absolute(root: str, path: str) -> str:
+def absolute_path(root: str, path: str) -> str:
+    """A path that is relative to `root`, whole; an absolute path or a URI is given back."""
     if "://" in path or os.path.isabs(path):
         return path
     return os.path.join(root if "://" in root else os.path.abspath(root), path)

@@ -13,22 +13,40 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+# What has a meaning in a manifest, besides label/<head>; every other column is a slice.
+PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
 SPLITS = ("train", "eval", "test")
-SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validation": "eval"}
+SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validate": "eval", "validation": "eval"}
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".flv", ".wmv", ".3gp")
 
 _SHOWN_PROBLEMS = 20
 
 
 class ManifestError(ValueError):
-    """The manifest cannot be used; the message lists every problem, with its row."""
+    """A table or an annotation file cannot be used; the message lists every problem, with its row."""
 
     def __init__(self, source: str, problems: Sequence[str]):
         shown = [f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
         if len(problems) > _SHOWN_PROBLEMS:
             shown.append(f"  … and {len(problems) - _SHOWN_PROBLEMS} more")
-        super().__init__("\n".join([f"{source}: {len(problems)} problem(s) in the manifest", *shown]))
+        super().__init__("\n".join([f"{source}: {len(problems)} problem(s)", *shown]))
         self.problems = tuple(problems)
+
+
+def read_text(source: str) -> str:
+    """The text of a UTF-8 file at any URI.
+
+    Raises:
+      ManifestError: If there is no such file, or it is not UTF-8.
+    """
+    try:
+        with tf.io.gfile.GFile(source, "rb") as file:
+            # Excel puts a byte order mark first.
+            return file.read().decode("utf-8-sig")
+    except tf.errors.OpError as error:
+        raise ManifestError(source, [f"cannot read it: {error.message}"]) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(source, [f"it is not UTF-8 text ({error}); save it as UTF-8"]) from error
 
 
 def file_rows(source: str) -> list[tuple[str, dict[str, str]]]:
@@ -36,12 +54,7 @@ def file_rows(source: str) -> list[tuple[str, dict[str, str]]]:
     suffix = os.path.splitext(source)[1].lower()
     if suffix not in _READERS:
         raise ManifestError(source, [f"unknown kind of file {suffix!r}; wanted {', '.join(_READERS)} or a folder"])
-    with tf.io.gfile.GFile(source, "rb") as file:
-        try:
-            # Excel puts a byte order mark first.
-            text = file.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ManifestError(source, [f"it is not UTF-8 text ({error}); save it as UTF-8"]) from error
+    text = read_text(source)
     problems: list[str] = []
     rows = [
         (where, {column: "" if value is None else str(value).strip() for column, value in row.items()})
@@ -94,7 +107,7 @@ _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
 
 def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
     """Rows of ``root/[split/]<class>/**/<video>``, and the files that are not videos."""
-    rows, ignored = [], []
+    rows = []
     tops = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(root))
     folders = [name for name in tops if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(root, name))]
     splits = [name for name in folders if SPLIT_ALIASES.get(name, name) in SPLITS]
@@ -102,16 +115,40 @@ def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]
     if "train" in splits and len(splits) > 1 and not has_splits:
         others = ", ".join(name for name in folders if name not in splits)
         raise ManifestError(root, [f"the folders {', '.join(splits)} are splits, but {others} beside them no split"])
+    videos, ignored = video_files(root)
+    for path in videos:
+        *parents, _ = path.split("/")
+        if len(parents) <= has_splits:
+            ignored.append(path)
+            continue
+        split = {"split": parents[0]} if has_splits else {}
+        rows.append((path, {"path": path, "label": parents[has_splits], **split}))
+    return rows, sorted(ignored)
+
+
+def video_files(root: str) -> tuple[list[str], list[str]]:
+    """Paths of the videos below a folder, relative to it and sorted, and of the files that are none by their name."""
+    videos, others = [], []
     for folder, _, files in tf.io.gfile.walk(root):
         below = [part for part in os.path.relpath(folder, root).split(os.sep) if part != "."]
-        for name in sorted(files):
-            *parents, _ = parts = [*below, name]
-            path = "/".join(parts)
-            is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+        for name in files:
+            parts = [*below, name]
             # Names with a leading dot are what systems leave behind, such as the ._clip.mp4 of macOS.
-            if not is_video or len(parents) <= has_splits or any(part.startswith(".") for part in parts):
-                ignored.append(path)
-                continue
-            split = {"split": parents[0]} if has_splits else {}
-            rows.append((path, {"path": path, "label": parents[has_splits], **split}))
-    return sorted(rows, key=lambda row: row[0]), sorted(ignored)
+            is_video = name.lower().endswith(VIDEO_SUFFIXES) and not any(part.startswith(".") for part in parts)
+            (videos if is_video else others).append("/".join(parts))
+    return sorted(videos), sorted(others)
+
+
+def seconds(row: dict[str, str], column: str, where: str, problems: list[str]) -> float | None:
+    """The time in a column, or None where it is empty; adds to `problems` what is no time."""
+    text = row.get(column)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        problems.append(f"{where}: {column} {text!r} is not a time in seconds")
+        return None
+    return value

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
+from components.importers import FORMATS
 from pipeline import commands
 from pipeline.console import quiet
 
@@ -55,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--data", required=True, help=_DATA)
     prepare.add_argument("--workdir", required=True, help="folder or bucket of the compiled pipeline")
     add_recipe_arguments(prepare, default="small")
+
+    manifest = add("manifest", "make a manifest from the annotations of a public data set", commands.manifest)
+    manifest.add_argument("format", choices=FORMATS, help="the data set; folder: a sub-folder per class; table: ours")
+    manifest.add_argument("annotations", nargs="+", metavar="ANNOTATIONS", help="annotation files of all splits")
+    manifest.add_argument("--videos", help="folder of the videos, whatever its sub-folders (default: the annotations')")
+    manifest.add_argument("--output", required=True, help="manifest to write (.csv)")
 
     predict = add("predict", "name the class of any video", commands.predict)
     predict.add_argument("--model", required=True, help="SavedModel, or folder of numbered versions")
