@@ -16,7 +16,7 @@ class Probe:
       width, height: Pixels as stored, before any rotation.
       fps: Frames per second, on average.
       duration: Seconds.
-      rotation: Degrees by which a player turns the picture anticlockwise; None if no frame can be decoded.
+      rotation: Degrees by which a player turns the picture clockwise; None if no frame can be decoded.
     """
 
     codec: str | None = None
@@ -44,7 +44,7 @@ def probe(path: str) -> Probe:
             )
             stream.codec_context.thread_count = 1
             frame = next(container.decode(stream), None)
-            return dataclasses.replace(found, rotation=frame.rotation % 360) if frame else found
+            return dataclasses.replace(found, rotation=-frame.rotation % 360) if frame else found
     except (av.error.FFmpegError, OSError):
         return found
 

@@ -12,6 +12,9 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
+
+from pipeline.console import Console
 
 from pipeline.console import typed_command
 
@@ -73,6 +76,28 @@ def manifest(arguments: argparse.Namespace, say: Say) -> None:
 
 def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:_MANY]) + (", …" if len(names) > _MANY else "")
+
+
+def check(arguments: argparse.Namespace, say: Console) -> int:
+    """Checks videos as ingest would; 1 if any is bad, 2 if there is nothing to check."""
+    say("Loading TensorFlow …")
+    from components.table import ManifestError
+    from pipeline import check as checking
+    from pipeline.check_page import check_page, check_table
+
+    try:
+        clips = checking.clips_to_check(arguments.path)
+    except ManifestError as error:
+        say(f"vivit: {error}")
+        return 2
+    filmstrips = checking.filmstrips_per_class(clips) if arguments.html else 0
+    results = checking.check(clips, workers=arguments.workers, filmstrips=filmstrips)
+    checked = list(say.track(results, len(clips), "Checking"))
+    for path, text in ((arguments.csv, checking.as_csv), (arguments.html, partial(check_page, arguments.path))):
+        if path:
+            checking.write_text(path, text(checked))
+    say(check_table(checked))
+    return int(any(found.is_bad for found in checked))
 
 
 def predict(arguments: argparse.Namespace, say: Say) -> int:
