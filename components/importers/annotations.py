@@ -92,4 +92,6 @@ def require_columns(path: str, rows: Sequence[tuple[str, dict[str, str]]], wante
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     missing = [column for column in wanted if column not in columns]
     if missing:
-        raise ManifestError(path, [f"missing column {column!r}; it has {', '.join(columns)}" for column in missing])
+        raise ManifestError(
+            path, [f"missing column {column!r}; it has {', '.join(columns) or 'no row'}" for column in missing]
+        )

@@ -26,7 +26,7 @@ def read_epic_kitchens(paths: Sequence[str]) -> Annotations:
     """
     tables = {path: file_rows(path) for path in paths}
     class_files = [path for path, rows in tables.items() if rows and rows[0][1].keys() >= _CLASS_COLUMNS]
-    names = {head: _class_names(path, tables[path]) for path in class_files for head in [_head_of(path)]}
+    names = {_head_of(path): _class_names(path, tables[path]) for path in class_files}
     clips = [clip for path in paths if path not in class_files for clip in _clips(path, tables[path], names)]
     wordy = [head for head in HEADS if head not in names]
     note = f"classes of {' and '.join(wordy)} are the words of the narrations: give EPIC_100_<head>_classes.csv, too"

@@ -113,7 +113,12 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
         _write(missing, "".join(line + "\n" for line in lines))
     elif tf.io.gfile.exists(missing):
         tf.io.gfile.remove(missing)
-    manifest = read_manifest(output)
+    try:
+        manifest = read_manifest(output)
+    except ManifestError as error:
+        # What is left out may be why what remains does not do.
+        told = [f"{len(clips)} clip(s) left out, {reason}: {missing}" for reason, clips in left_out.items()]
+        raise ManifestError(output, [*error.problems, *told]) from error
     classes = {head: read.classes.get(head) or tuple(manifest.classes(head)) for head in manifest.heads}
     _write(f"{output}.classes.txt", _classes_text(classes))
     notes = list(read.notes)

@@ -27,7 +27,7 @@ def read_ucf101(paths: Sequence[str]) -> Annotations:
     lists = [path for path in paths if os.path.basename(path).lower() != "classind.txt"]
     for path in set(paths) - set(lists):
         by_number = dict(line.split(None, 1) for _, line in _lines(path, re.compile(r"\d+\s+\S.*")))
-    _one_split(lists, _UCF_LIST)
+    _one_split(lists, _UCF_LIST, "trainlist01.txt or testlist01.txt")
     for path in lists:
         for where, line in _lines(path, _UCF_LINE):
             name, label, number = _UCF_LINE.fullmatch(line).group("path", "label", "number")
@@ -49,7 +49,7 @@ def read_hmdb51(paths: Sequence[str]) -> Annotations:
     """
     clips: list[Annotation] = []
     unused = 0
-    _one_split(paths, _HMDB_LIST)
+    _one_split(paths, _HMDB_LIST, "brush_hair_test_split1.txt")
     for path in paths:
         label = _HMDB_LIST.fullmatch(os.path.basename(path))[1]
         for where, line in _lines(path, _HMDB_LINE):
@@ -64,18 +64,14 @@ def read_hmdb51(paths: Sequence[str]) -> Annotations:
     return Annotations(tuple(clips), notes=(f"{unused} clips are in neither half of this split",) if unused else ())
 
 
-def _one_split(paths: Sequence[str], pattern: re.Pattern) -> None:
+def _one_split(paths: Sequence[str], pattern: re.Pattern, example: str) -> None:
     names = {path: pattern.fullmatch(os.path.basename(path)) for path in paths}
     for path, name in names.items():
         if not name:
-            raise ManifestError(path, [f"unknown list; wanted a name such as {_example(pattern)}"])
+            raise ManifestError(path, [f"unknown list; wanted a name such as {example}"])
     numbers = sorted({name[2] for name in names.values()})
     if len(numbers) > 1:
         raise ManifestError(paths[0], [f"lists of the splits {', '.join(numbers)}; give those of one"])
-
-
-def _example(pattern: re.Pattern) -> str:
-    return "trainlist01.txt or testlist01.txt" if pattern is _UCF_LIST else "brush_hair_test_split1.txt"
 
 
 def _lines(path: str, wanted: re.Pattern) -> Iterator[tuple[str, str]]:

@@ -103,6 +103,15 @@ def test_clips_of_a_class_that_has_lost_its_training_videos_are_left_out(data_se
     assert loaded.imported.left_out == {"its class has no training clip": ("w_000001_000002",)}
 
 
+def test_a_manifest_that_lacks_a_split_is_refused_with_what_was_left_out(data_set):
+    csv = data_set.write("train.csv", KINETICS_400.format(val="val"))
+    data_set.videos(*(f"{clip}.mp4" for clip in CLIPS[:2]))
+    assert data_set.problems("kinetics", csv) == [
+        "no clip in split 'eval': add clips, or name the splits in a column 'split'",
+        "1 clip(s) left out, no video: manifest.csv.missing.txt",
+    ]
+
+
 def test_a_row_that_stands_twice_is_taken_once(data_set):
     data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
     text = KINETICS_400.format(val="val")

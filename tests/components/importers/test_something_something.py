@@ -5,7 +5,7 @@ import json
 import pytest
 
 HOLDING, PUTTING = "Holding something", "Putting something on something"
-LABELS = {PUTTING: "1", HOLDING: "0"}
+LABELS = {HOLDING: "10", PUTTING: "2"}
 
 
 def item(name, template):
@@ -41,7 +41,7 @@ def test_a_template_without_its_brackets_is_the_class(data_set, prefix, folder):
 def test_classes_are_in_the_order_of_the_publisher(data_set):
     data_set.videos("78687.webm", "42326.webm", "74225.webm")
     loaded = data_set.load("something-something", *release(data_set, "labels/"))
-    assert loaded.classes_file.read_text() == f"{HOLDING}\n{PUTTING}\n"
+    assert loaded.classes_file.read_text() == f"{PUTTING}\n{HOLDING}\n"
 
 
 def test_the_answers_of_the_second_release_give_the_test_split(data_set):

@@ -35,6 +35,11 @@ def test_ucf101_is_evaluated_on_its_test_list(data_set, suffix):
     assert loaded.classes_file.read_text() == "Archery\nBowling\n"
 
 
+def test_ucf101_names_hold_with_their_class(data_set):
+    data_set.videos(*UCF_VIDEOS, "Other/v_Archery_g08_c01.avi", "OldArchery/v_Archery_g08_c01.avi")
+    assert ucf(data_set).rows["Archery/v_Archery_g08_c01.avi"]["path"] == "videos/Archery/v_Archery_g08_c01.avi"
+
+
 @pytest.mark.parametrize(
     ("files", "problem"),
     [

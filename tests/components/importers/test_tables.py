@@ -35,6 +35,16 @@ def test_tables_are_joined_with_every_column(data_set):
     }
 
 
+def test_a_whole_path_goes_before_its_last_part(data_set):
+    data_set.videos("a.mp4", "sub/a.mp4", "b.mp4")
+    table = data_set.write("t.csv", "path,label,split\na.mp4,x,train\nb.mp4,y,train\nsub/a.mp4,x,eval\n")
+    assert {row["path"] for row in data_set.load("table", table).rows.values()} == {
+        "videos/a.mp4",
+        "videos/sub/a.mp4",
+        "videos/b.mp4",
+    }
+
+
 def test_rows_of_a_table_that_cannot_be_used_are_told(data_set):
     table = data_set.write("t.csv", "path,label,start,split\na.mp4,x,soon,train\nb.mp4,x,,dev\n")
     assert data_set.problems("table", table) == [
