@@ -17,7 +17,10 @@ import tensorflow as tf
 PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
 SPLITS = ("train", "eval", "test")
 SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validate": "eval", "validation": "eval"}
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".flv", ".wmv", ".3gp")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".gif", ".mjpeg"),
+    *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".h264", ".h265", ".hevc"),
+)
 
 _SHOWN_PROBLEMS = 20
 

@@ -14,9 +14,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from pipeline.console import Console
-
-from pipeline.console import typed_command
+from pipeline.console import Console, typed_command
 
 Say = Callable[[str], None]
 
