@@ -181,6 +181,16 @@ def test_the_page_shows_what_is_bad_first_and_a_strip_of_each_good_clip(videos, 
     assert not seen["spills"]
 
 
+def test_the_page_of_the_corpus_shows_all_of_it(tmp_path):
+    corpus = pytest.importorskip("tests.components.corpus")
+    corpus.make_corpus(tmp_path)
+    clips = checked(tmp_path, workers=2, filmstrips=120)
+    assert {path for path, found in clips.items() if found.is_bad} == set(corpus.BAD)
+    assert {path for path, found in clips.items() if found.filmstrip} == set(corpus.GOOD)
+    page = check_page("corpus", list(clips.values()))
+    assert [name for name in clips if page.count(f"<strong>{name}") + page.count(f"<b>{name}</b>") != 1] == []
+
+
 def test_progress_is_shown_on_a_terminal_alone(tmp_path):
     shown, terminal = pty.openpty()
     with open(terminal, "w") as errors, open(os.devnull, "w") as nowhere, open(tmp_path / "file", "w+") as file:
