@@ -6,45 +6,36 @@ back, or a `ManifestError` lists what is wrong, in which row and column, and wha
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from components.table import (
+    PLAIN_COLUMNS,
+    SPLIT_ALIASES,
+    SPLITS,
+    VIDEO_SUFFIXES,
+    ManifestError,
+    file_rows,
+    folder_rows,
+    seconds,
+)
 from schemas import features
-
-SPLITS = ("train", "eval", "test")
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".flv", ".wmv", ".3gp")
 
 # One group in five is evaluated where the manifest names no splits.
 _EVAL_BUCKETS, _BUCKETS = 20, 100
-_SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validation": "eval"}
-_PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
 # Heads become names of layers, files and signatures.
 _HEAD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # Control characters, line ends and lone surrogates: Transform writes one class name per line, in UTF-8.
 _UNWRITABLE = {"Cc", "Zl", "Zp", "Cs"}
-_SHOWN_PROBLEMS = 20
 _STAT_THREADS = 32
-
-
-class ManifestError(ValueError):
-    """The manifest cannot be used; the message lists every problem, with its row."""
-
-    def __init__(self, source: str, problems: Sequence[str]):
-        shown = [f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
-        if len(problems) > _SHOWN_PROBLEMS:
-            shown.append(f"  … and {len(problems) - _SHOWN_PROBLEMS} more")
-        super().__init__("\n".join([f"{source}: {len(problems)} problem(s) in the manifest", *shown]))
-        self.problems = tuple(problems)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +110,9 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
     """
     source = os.fspath(source).rstrip("/")
     if tf.io.gfile.isdir(source):
-        rows, ignored = _folder_rows(source)
+        rows, ignored = folder_rows(source)
     elif tf.io.gfile.exists(source):
-        rows, ignored = _file_rows(source), ()
+        rows, ignored = file_rows(source), ()
     else:
         raise ManifestError(source, ["no such file or folder"])
     if not rows:
@@ -138,92 +129,6 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
     if problems:
         raise ManifestError(source, problems)
     return Manifest(source, tuple(sorted(clips, key=lambda clip: clip.id)), tuple(ignored), tuple(moved))
-
-
-def _file_rows(source: str) -> list[tuple[str, dict[str, str]]]:
-    """Rows of a CSV or JSONL file as (where, {column: text}); rows without any value are skipped."""
-    suffix = os.path.splitext(source)[1].lower()
-    if suffix not in _READERS:
-        raise ManifestError(source, [f"unknown kind of file {suffix!r}; wanted {', '.join(_READERS)} or a folder"])
-    with tf.io.gfile.GFile(source, "rb") as file:
-        try:
-            # Excel puts a byte order mark first.
-            text = file.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ManifestError(source, [f"it is not UTF-8 text ({error}); save it as UTF-8"]) from error
-    problems: list[str] = []
-    rows = [
-        (where, {column: "" if value is None else str(value).strip() for column, value in row.items()})
-        for where, row in _READERS[suffix](text, problems)
-    ]
-    if problems:
-        raise ManifestError(source, problems)
-    return [(where, row) for where, row in rows if any(row.values())]
-
-
-def _csv_rows(text: str, problems: list[str]) -> Iterator[tuple[str, dict]]:
-    # Strict: a quote that is never closed would swallow the rows below it.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [column.strip() for column in next(reader, [])]
-        twice = dict.fromkeys(column for column in header if column and header.count(column) > 1)
-        problems.extend(f"column {column!r} stands twice in the header" for column in twice)
-        for values in reader:
-            where = f"row {reader.line_num}"
-            if any(values) and len(values) != len(header):
-                problems.append(f"{where} has {len(values)} values; the header has {len(header)} columns")
-            # Spreadsheets leave empty columns without a name behind.
-            named = {column: value for column, value in zip(header, values, strict=False) if column or value.strip()}
-            if "" in named:
-                problems.append(f"{where}: {named['']!r} stands in a column without a name")
-            yield where, named
-    except csv.Error as error:
-        problems.append(f"row {reader.line_num} is not CSV: {error}")
-
-
-def _jsonl_rows(text: str, problems: list[str]) -> Iterator[tuple[str, dict]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        where = f"line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            problems.append(f"{where} is not JSON: {error}")
-            continue
-        if not isinstance(row, dict):
-            problems.append(f"{where} is not a JSON object: {line.strip()[:60]}")
-            continue
-        problems.extend(f"{where}: column {c!r} holds an object" for c, value in row.items() if isinstance(value, dict))
-        yield where, {c: "|".join(map(str, v)) if isinstance(v, list) else v for c, v in row.items()}
-
-
-_READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
-
-
-def _folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
-    """Rows of ``root/[split/]<class>/**/<video>``, and the files that are not videos."""
-    rows, ignored = [], []
-    tops = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(root))
-    folders = [name for name in tops if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(root, name))]
-    splits = [name for name in folders if _SPLIT_ALIASES.get(name, name) in SPLITS]
-    has_splits = bool(folders) and splits == folders
-    if "train" in splits and len(splits) > 1 and not has_splits:
-        others = ", ".join(name for name in folders if name not in splits)
-        raise ManifestError(root, [f"the folders {', '.join(splits)} are splits, but {others} beside them no split"])
-    for folder, _, files in tf.io.gfile.walk(root):
-        below = [part for part in os.path.relpath(folder, root).split(os.sep) if part != "."]
-        for name in sorted(files):
-            *parents, _ = parts = [*below, name]
-            path = "/".join(parts)
-            is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
-            # Names with a leading dot are what systems leave behind, such as the ._clip.mp4 of macOS.
-            if not is_video or len(parents) <= has_splits or any(part.startswith(".") for part in parts):
-                ignored.append(path)
-                continue
-            split = {"split": parents[0]} if has_splits else {}
-            rows.append((path, {"path": path, "label": parents[has_splits], **split}))
-    return sorted(rows, key=lambda row: row[0]), sorted(ignored)
 
 
 def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list[tuple[str, Clip]]:
@@ -250,7 +155,7 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
         if not _HEAD_NAME.fullmatch(head):
             problems.append(f"column {label_columns[head]!r}: a head's name has letters, digits, - and _ only")
     slices = {head: column for head, column in label_columns.items() if head not in heads}
-    slices.update({name: name for name in columns if name not in _PLAIN_COLUMNS and name not in label_columns.values()})
+    slices.update({name: name for name in columns if name not in PLAIN_COLUMNS and name not in label_columns.values()})
     if wanted_slices is not None:
         unknown = [name for name in wanted_slices if name not in slices]
         if unknown:
@@ -270,21 +175,19 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
                 problems.append(f"{where}: {label_columns[head]!r} names several classes ({name}); one is wanted")
             elif any(unicodedata.category(letter) in _UNWRITABLE for letter in name):
                 problems.append(f"{where}: {label_columns[head]!r} holds a control character: {name!r}")
-        start, end = (_seconds(row, column, where, problems) for column in ("start", "end"))
+        start, end = (seconds(row, column, where, problems) for column in ("start", "end"))
         if end is not None and end <= (start or 0):
             problems.append(f"{where}: end {end:g} is not after start {start or 0:g}")
-        split = _SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
+        split = SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
         if split and split not in SPLITS:
             problems.append(f"{where}: split {split!r}; wanted {', '.join(SPLITS)} or nothing")
         if not row.get("path"):
             problems.append(f"{where}: column 'path' is empty")
         if len(problems) > found:
             continue
-        # 15 digits tell any two times apart that a manifest can tell apart.
-        segment = "" if start is None and end is None else f"@{start or 0:.15g}-{'' if end is None else f'{end:.15g}'}"
         clip = Clip(
-            id=row.get("id") or row["path"] + segment,
-            path=_absolute(root, row["path"]),
+            id=row.get("id") or clip_name(row["path"], start, end),
+            path=absolute_path(root, row["path"]),
             group=row.get("group") or row["path"],
             split=split,
             labels=labels,
@@ -296,21 +199,14 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
     return clips
 
 
-def _seconds(row: dict[str, str], column: str, where: str, problems: list[str]) -> float | None:
-    text = row.get(column)
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value < float("inf"):
-        problems.append(f"{where}: {column} {text!r} is not a time in seconds")
-        return None
-    return value
+def clip_name(path: str, start: float | None, end: float | None) -> str:
+    """The id of a clip that has none: its path, and its segment in seconds if it is one."""
+    # 15 digits tell any two times apart that a manifest can tell apart.
+    return path if start is None and end is None else f"{path}@{start or 0:.15g}-{'' if end is None else f'{end:.15g}'}"
 
 
-def _absolute(root: str, path: str) -> str:
+def absolute_path(root: str, path: str) -> str:
+    """A path that is relative to `root`, whole; an absolute path or a URI is given back."""
     if "://" in path or os.path.isabs(path):
         return path
     return os.path.join(root if "://" in root else os.path.abspath(root), path)

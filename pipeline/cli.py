@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
 
+from components.importers import FORMATS
 from pipeline import commands
 from pipeline.console import quiet
 
@@ -56,6 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--workdir", required=True, help="folder or bucket of the compiled pipeline")
     add_recipe_arguments(prepare, default="small")
 
+    manifest = add("manifest", "make a manifest from the annotations of a public data set", commands.manifest)
+    manifest.add_argument("format", choices=FORMATS, help="the data set; folder: a sub-folder per class; table: ours")
+    manifest.add_argument("annotations", nargs="+", metavar="ANNOTATIONS", help="annotation files of all splits")
+    manifest.add_argument("--videos", help="folder of the videos, whatever its sub-folders (default: the annotations')")
+    manifest.add_argument("--output", required=True, help="manifest to write (.csv)")
+
+    check = add("check", "tell which videos are bad, and why, as ingest would find them", commands.check)
+    check.add_argument("path", metavar="PATH", help="folder, manifest (CSV or JSONL) or video")
+    check.add_argument("--csv", metavar="FILE", help="write a row per clip")
+    check.add_argument("--html", metavar="FILE", help="write a page with filmstrips of each class")
+    check.add_argument("--workers", type=_count, default=os.cpu_count(), help="videos at a time (default: all cores)")
+
     predict = add("predict", "name the class of any video", commands.predict)
     predict.add_argument("--model", required=True, help="SavedModel, or folder of numbered versions")
     predict.add_argument("--json", action="store_true", help="one JSON object per video, with all classes and logits")
@@ -90,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
 def add_recipe_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds --recipe and --set."""
     parser.add_argument("--recipe", default=default, help=f"name of a recipe, see `vivit recipes` (default: {default})")
@@ -105,15 +124,15 @@ def run_quietly(function: Callable[[argparse.Namespace, commands.Say], int | Non
     """
     workdir = getattr(arguments, "workdir", None)
     log_dir = os.path.join(workdir, "logs") if workdir and "://" not in workdir else None
-    with quiet(log_dir) as console:
+    with quiet(log_dir) as say:
         try:
-            return function(arguments, console.say) or 0
+            return function(arguments, say) or 0
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001 (the last stop: nothing is swallowed, the traceback is logged)
             logging.getLogger().exception("stopped")
-            where = f"\nThe whole log: {console.log_file}" if console.log_file else ""
-            console.say(f"\nvivit: {error}{where}")
+            where = f"\nThe whole log: {say.log_file}" if say.log_file else ""
+            say(f"\nvivit: {error}{where}")
             return 1
 
 

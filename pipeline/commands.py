@@ -11,12 +11,15 @@ import dataclasses
 import json
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from pipeline.console import typed_command
+from pipeline.console import Console, typed_command
 
 Say = Callable[[str], None]
 
+# Names that are shown of a long list.
+_MANY = 12
 _LOADING = "Loading TensorFlow and TFX …"
 
 
@@ -49,6 +52,50 @@ def prepare(arguments: argparse.Namespace, say: Say) -> None:
     prepared, manifest = data.prepare(arguments.data, arguments.workdir, recipe)
     say(f"{len(manifest.clips)} clips, heads {', '.join(prepared.heads)}: {prepared.manifest_dir}")
     say(f"schema: {prepared.schema_file}")
+
+
+def manifest(arguments: argparse.Namespace, say: Say) -> None:
+    """Makes a manifest from a public set's annotations and a folder of videos."""
+    say("Loading TensorFlow …")
+    from components.importers.importing import import_data_set
+
+    imported = import_data_set(
+        arguments.format, arguments.annotations, videos=arguments.videos, output=arguments.output
+    )
+    splits = ", ".join(f"{len(imported.manifest.split(split))} {split}" for split in ("train", "eval", "test"))
+    say(f"{arguments.output}: {len(imported.manifest.clips)} clips ({splits})")
+    for head, names in imported.classes.items():
+        say(f"  {head}: {len(names)} classes ({_first(names)}), in {arguments.output}.classes.txt")
+    for reason, clips in imported.left_out.items():
+        say(f"  left out, {reason}: {len(clips)} ({_first(clips)}), in {arguments.output}.missing.txt")
+    for note in imported.notes:
+        say(f"  {note}")
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MANY]) + (", …" if len(names) > _MANY else "")
+
+
+def check(arguments: argparse.Namespace, say: Console) -> int:
+    """Checks videos as ingest would; 1 if any is bad, 2 if there is nothing to check."""
+    say("Loading TensorFlow …")
+    from components.table import ManifestError
+    from pipeline import check as checking
+    from pipeline.check_page import check_page, check_table
+
+    try:
+        clips = checking.clips_to_check(arguments.path)
+    except ManifestError as error:
+        say(f"vivit: {error}")
+        return 2
+    filmstrips = checking.filmstrips_per_class(clips) if arguments.html else 0
+    results = checking.check(clips, workers=arguments.workers, filmstrips=filmstrips)
+    checked = list(say.track(results, len(clips), "Checking"))
+    for path, text in ((arguments.csv, checking.as_csv), (arguments.html, partial(check_page, arguments.path))):
+        if path:
+            checking.write_text(path, text(checked))
+    say(check_table(checked))
+    return int(any(found.is_bad for found in checked))
 
 
 def predict(arguments: argparse.Namespace, say: Say) -> int:

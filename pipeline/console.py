@@ -1,7 +1,7 @@
 """What the user sees, and what goes to the log file instead.
 
 TFX, Beam and TensorFlow write to the process's own stdout and stderr, from Python and from C++. `quiet` points both at
-a log file and keeps the terminal for the loggers under ``vivit`` and for `Console.say`.
+a log file and keeps the terminal for the loggers under ``vivit`` and for the `Console`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,42 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 LOGGER = "vivit"
+T = TypeVar("T")
 
 
 class Console:
-    """The user's terminal while everything else is logged to a file."""
+    """The user's terminal while everything else is logged to a file. Called with a text, it says it."""
 
-    def __init__(self, terminal, log, log_file: str | None):
-        self._terminal, self._log = terminal, log
+    def __init__(self, terminal, errors, log, log_file: str | None):
+        self._terminal, self._errors, self._log = terminal, errors, log
         self.log_file = log_file
 
-    def say(self, text: str = "") -> None:
+    def __call__(self, text: str = "") -> None:
         """Prints to the user, and to the log."""
         for stream in (self._terminal, self._log):
             print(text, file=stream, flush=True)
+
+    def track(self, items: Iterable[T], total: int, text: str) -> Iterator[T]:
+        """Gives the items on, behind a progress bar on stderr where that is a terminal."""
+        from rich.console import Console as RichConsole
+        from rich.progress import MofNCompleteColumn, Progress
+
+        bar = Progress(
+            *Progress.get_default_columns(),
+            MofNCompleteColumn(),
+            console=RichConsole(file=self._errors),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not self._errors.isatty(),
+        )
+        with bar:
+            yield from bar.track(items, total=total, description=text)
 
 
 @contextmanager
@@ -48,12 +67,13 @@ def quiet(log_dir: str | None) -> Iterator[Console]:
     with (
         open(log_file or os.devnull, "a", encoding="utf-8") as log,
         os.fdopen(os.dup(1), "w", errors="replace") as terminal,
+        os.fdopen(os.dup(2), "w", errors="replace") as errors,
     ):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         handlers = _attach(terminal, log)
         try:
-            yield Console(terminal, log, log_file)
+            yield Console(terminal, errors, log, log_file)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -45,7 +45,9 @@ def test_help_names_every_command_without_loading_tensorflow():
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["run"], ["run", "--data", "x"], ["predict", "--model", "x"]], ids=" ".join
+    "arguments",
+    [[], ["fly"], ["run"], ["run", "--data", "x"], ["predict", "--model", "x"], ["manifest", "imagenet"]],
+    ids=" ".join,
 )
 def test_a_command_that_is_none_or_lacks_arguments_ends_with_its_usage(capfd, arguments):
     with pytest.raises(SystemExit) as ended:
@@ -82,7 +84,7 @@ def test_every_mistake_of_a_manifest_is_told_before_anything_is_decoded(capfd, d
     workdir = data.parent / "work"
     arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS]
     shown = refusal(capfd, command, *arguments)
-    assert shown[0].endswith(f"{data}: 2 problem(s) in the manifest")
+    assert shown[0].endswith(f"{data}: 2 problem(s)")
     assert shown[1] == "  - row 6: column 'label' is empty"
     assert shown[2] == f"  - row 5: there is no file {data.parent}/gone.mp4"
     assert not (workdir / "data").exists()
@@ -90,7 +92,7 @@ def test_every_mistake_of_a_manifest_is_told_before_anything_is_decoded(capfd, d
 
 def test_a_manifest_that_is_not_there_is_told(capfd, tmp_path):
     shown = refusal(capfd, "prepare", "--data", tmp_path / "gone.csv", "--workdir", tmp_path / "w", "--recipe", "demo")
-    assert shown[0].endswith(f"{tmp_path}/gone.csv: 1 problem(s) in the manifest")
+    assert shown[0].endswith(f"{tmp_path}/gone.csv: 1 problem(s)")
     assert shown[1] == "  - no such file or folder"
 
 
@@ -107,6 +109,20 @@ def test_a_good_manifest_is_prepared_without_being_decoded(capfd, data):
     assert main([str(argument) for argument in ["prepare", *arguments]]) == 0
     assert "3 clips, heads label" in capfd.readouterr().out
     assert sorted(path.name for path in (workdir / "data" / "manifest").iterdir()) == ["eval.jsonl", "train.jsonl"]
+
+
+def test_a_manifest_of_a_public_set_is_told_in_counts(capfd, tmp_path):
+    rows = ["a,x,1,2,train", "b,y,1,2,train", "a,z,5,6,val", "a,gone,1,2,train"]
+    (tmp_path / "k.csv").write_text("\n".join(["label,youtube_id,time_start,time_end,split", *rows]))
+    for name in ("x_000001_000002", "y_000001_000002", "z_000005_000006"):
+        (tmp_path / f"{name}.mp4").write_text("no video")
+    output = tmp_path / "m.csv"
+    assert main(["manifest", "kinetics", str(tmp_path / "k.csv"), "--output", str(output)]) == 0
+    assert capfd.readouterr().out.splitlines()[1:] == [
+        f"{output}: 3 clips (2 train, 1 eval, 0 test)",
+        f"  label: 2 classes (a, b), in {output}.classes.txt",
+        f"  left out, no video: 1 (gone_000001_000002), in {output}.missing.txt",
+    ]
 
 
 def test_predicting_without_a_model_is_refused(capfd, tmp_path):

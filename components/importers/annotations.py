@@ -1,0 +1,97 @@
+"""What every importer gives: clips that are named by their annotations, not yet found on disk.
+
+Contract: a reader decodes nothing and looks for no video. It takes annotation files and gives `Annotations`, or a
+`ManifestError` with every mistake, its file, row and column.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from components.table import SPLIT_ALIASES, SPLITS, ManifestError, read_text
+from schemas import features
+
+LABEL = features.DEFAULT_HEAD
+
+_SPLIT_IN_NAME = re.compile(r"train|val|test", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """One clip as its publisher describes it.
+
+    Attributes:
+      where: File and row, for messages.
+      labels: Class by head; empty where the publisher keeps it secret, as in test lists.
+      split: train, eval or test; empty to have it drawn by the group.
+      names: Names of the clip's own file, best first: a path or its last parts, with or without the suffix.
+      source_names: Names of the longer video that the clip is cut from.
+      start, end: The clip in its source, seconds.
+      group: The source that clips are cut from; empty for the file itself.
+      id: A unique name; empty for the path of the file, and the segment.
+      slices: Further columns.
+    """
+
+    where: str
+    labels: Mapping[str, str]
+    split: str = ""
+    names: tuple[str, ...] = ()
+    source_names: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    group: str = ""
+    id: str = ""
+    slices: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """The clips of a data set, and by head its classes in the order of the publisher's ids, where that is told."""
+
+    clips: tuple[Annotation, ...]
+    classes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def split_named(name: str) -> str | None:
+    """The split that a publisher's word stands for, or None."""
+    split = SPLIT_ALIASES.get(name, name)
+    return split if split in SPLITS else None
+
+
+def split_of_file(path: str) -> str:
+    """The split that a file is for by its name, such as ``EPIC_100_validation.csv``.
+
+    Raises:
+      ManifestError: If its name says none.
+    """
+    found = _SPLIT_IN_NAME.search(os.path.basename(path))
+    if not found:
+        raise ManifestError(path, ["its name says no split; wanted train, val or test in it"])
+    return split_named(found[0].lower())
+
+
+def read_json(path: str) -> object:
+    """The value of a JSON file.
+
+    Raises:
+      ManifestError: If it is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ManifestError(path, [f"it is not JSON: {error}"]) from error
+
+
+def require_columns(path: str, rows: Sequence[tuple[str, dict[str, str]]], wanted: Sequence[str]) -> None:
+    """Raises ManifestError if a column is missing."""
+    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    missing = [column for column in wanted if column not in columns]
+    if missing:
+        raise ManifestError(
+            path, [f"missing column {column!r}; it has {', '.join(columns) or 'no row'}" for column in missing]
+        )

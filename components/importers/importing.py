@@ -1,0 +1,238 @@
+"""Imports a public data set: its annotations, joined with the videos that are there, become a manifest.
+
+Contract: what comes out is accepted by `read_manifest`; what is left out is counted and listed with its reason, and
+anything else that does not fit is refused with its file and row.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
+
+from components.importers.annotations import LABEL, Annotation, Annotations
+from components.importers.epic_kitchens import read_epic_kitchens
+from components.importers.kinetics import read_kinetics
+from components.importers.moments_in_time import read_moments_in_time
+from components.importers.something_something import read_something_something
+from components.importers.split_lists import read_hmdb51, read_ucf101
+from components.importers.tables import read_folders, read_tables
+from components.importers.videos import VideoFolder
+from components.manifest import Manifest, absolute_path, clip_name, read_manifest
+from components.probe import probe
+from components.table import ManifestError
+from schemas import features
+
+READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
+    "kinetics": read_kinetics,
+    "epic-kitchens": read_epic_kitchens,
+    "something-something": read_something_something,
+    "moments-in-time": read_moments_in_time,
+    "ucf101": read_ucf101,
+    "hmdb51": read_hmdb51,
+    "folder": read_folders,
+    "table": read_tables,
+}
+
+# Cutting at keyframes and rounding leave clips a little longer than their segment, in seconds.
+_TRIM_TOLERANCE = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """What an import gave.
+
+    Attributes:
+      manifest: The manifest, as it is read from the file that was written.
+      classes: By head, the classes in the order of the publisher's ids, else in alphabetical order.
+      left_out: By reason, the clips that are not in the manifest, each as its name and place.
+      notes: What else there is to know.
+    """
+
+    manifest: Manifest
+    classes: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """An annotation with its video; `path` is relative to the folder of videos, or whole."""
+
+    clip: Annotation
+    path: str
+    start: float | None
+    end: float | None
+
+    @property
+    def id(self) -> str:
+        return self.clip.id or clip_name(self.path, self.start, self.end)
+
+    @property
+    def group(self) -> str:
+        return self.clip.group or self.path
+
+
+def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None, output: str) -> Imported:
+    """Writes a manifest for the clips of a data set whose videos are there.
+
+    Beside `output` come ``<output>.classes.txt`` and, if anything is left out, ``<output>.missing.txt``.
+
+    Args:
+      kind: One of `components.importers.FORMATS`.
+      annotations: Annotation files of all splits; for `folder` the folders themselves.
+      videos: The folder below which the videos are; None for the folder of the first of the annotations.
+      output: The CSV file to write, at any URI.
+
+    Raises:
+      ManifestError: If a file, row or column cannot be used, or what comes out is no usable manifest.
+    """
+    if not output.endswith(".csv"):
+        raise ManifestError(output, ["a manifest is written as CSV; wanted a name that ends with .csv"])
+    read = READERS[kind](annotations)
+    first = annotations[0].rstrip("/")
+    folder = VideoFolder(videos or (first if tf.io.gfile.isdir(first) else os.path.dirname(first) or "."))
+    problems: list[str] = []
+    left_out: dict[str, list[Annotation]] = collections.defaultdict(list)
+    found = _without_doubles(_with_videos(read, folder, left_out, problems), left_out, problems)
+    if problems:
+        raise ManifestError(annotations[0], problems)
+    found = _trained(found, left_out)
+    if not found:
+        raise ManifestError(annotations[0], [f"none of its clips is among the {len(folder)} videos in {folder.root}"])
+    groups, straddling = _groups(found)
+    _write(output, _manifest_csv(found, groups, folder.root, output))
+    missing = f"{output}.missing.txt"
+    if left_out:
+        lines = [f"{reason}\t{_name(clip)}\t{clip.where}" for reason, clips in left_out.items() for clip in clips]
+        _write(missing, "".join(line + "\n" for line in lines))
+    elif tf.io.gfile.exists(missing):
+        tf.io.gfile.remove(missing)
+    try:
+        manifest = read_manifest(output)
+    except ManifestError as error:
+        # What is left out may be why what remains does not do.
+        told = [f"{len(clips)} clip(s) left out, {reason}: {missing}" for reason, clips in left_out.items()]
+        raise ManifestError(output, [*error.problems, *told]) from error
+    classes = {head: read.classes.get(head) or tuple(manifest.classes(head)) for head in manifest.heads}
+    _write(f"{output}.classes.txt", _classes_text(classes))
+    notes = list(read.notes)
+    if straddling:
+        notes.append(f"{straddling} source(s) have clips in several splits of the publisher: a group in each")
+    listed = {reason: tuple(_name(clip) for clip in clips) for reason, clips in left_out.items()}
+    return Imported(manifest, classes, listed, tuple(notes))
+
+
+def _name(clip: Annotation) -> str:
+    return clip.id or (*clip.names, *clip.source_names)[-1]
+
+
+def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: list[str]) -> list[_Found]:
+    """The clips that have classes and a video."""
+    known = {head: set(names) for head, names in read.classes.items()}
+    answered = {clip.id for clip in read.clips if clip.labels}
+    found = []
+    for clip in read.clips:
+        if not clip.labels:
+            if not clip.id or clip.id not in answered:
+                left_out["no class is told"].append(clip)
+            continue
+        for head, label in clip.labels.items():
+            if head in known and label not in known[head]:
+                problems.append(f"{clip.where}: {label!r} is not among the classes of {head}")
+        own = next(filter(None, map(folder.find, clip.names)), [])
+        candidates = own or next(filter(None, map(folder.find, clip.source_names)), [])
+        if not candidates:
+            left_out["no video"].append(clip)
+        elif len(candidates) > 1:
+            problems.append(f"{clip.where}: several videos are called so: {', '.join(candidates)}; leave one of them")
+        else:
+            (path,) = candidates
+            is_segment = not own and not (clip.names and _is_trimmed(absolute_path(folder.root, path), clip))
+            start, end = (clip.start, clip.end) if is_segment else (None, None)
+            if is_segment and end is not None and end <= (start or 0):
+                problems.append(f"{clip.where}: its end {end:g} is not after its start {start or 0:g}")
+            found.append(_Found(clip, path, start, end))
+    return found
+
+
+def _is_trimmed(path: str, clip: Annotation) -> bool:
+    """Whether a file with the name of a source is the clip itself: it is no longer."""
+    duration = probe(path).duration
+    return duration is not None and duration <= clip.end - clip.start + _TRIM_TOLERANCE
+
+
+def _without_doubles(found: list[_Found], left_out, problems: list[str]) -> list[_Found]:
+    first: dict[str, _Found] = {}
+    for clip in found:
+        other = first.setdefault(clip.id, clip)
+        if other is clip:
+            continue
+        if (clip.clip.labels, clip.clip.split) == (other.clip.labels, other.clip.split):
+            left_out["stands twice"].append(clip.clip)
+        else:
+            problems.append(f"{clip.clip.where}: {clip.id!r} stands already in {other.clip.where}, otherwise")
+    return list(first.values())
+
+
+def _trained(found: list[_Found], left_out) -> list[_Found]:
+    """Leaves out clips of classes that no training clip is left of: they can be neither learnt nor scored."""
+    if not all(clip.clip.split for clip in found) or not any(clip.clip.split == "train" for clip in found):
+        return found
+    trained = {item for clip in found if clip.clip.split == "train" for item in clip.clip.labels.items()}
+    kept = [clip for clip in found if trained.issuperset(clip.clip.labels.items())]
+    untrained = [clip.clip for clip in found if not trained.issuperset(clip.clip.labels.items())]
+    if untrained:
+        left_out["its class has no training clip"] += untrained
+    return kept
+
+
+def _groups(found: list[_Found]) -> tuple[dict[str, str], int]:
+    """The group of each clip by its id, and how many sources a publisher has put into several splits.
+
+    The publisher's splits are kept: results are compared on them.
+    """
+    splits = collections.defaultdict(set)
+    for clip in found:
+        splits[clip.group].add(clip.clip.split)
+    straddling = {group for group, names in splits.items() if len(names) > 1}
+    named = {c.id: f"{c.group} ({c.clip.split})" if c.group in straddling else c.group for c in found}
+    return named, len(straddling)
+
+
+def _manifest_csv(found: list[_Found], groups: Mapping[str, str], root: str, output: str) -> str:
+    heads = list(dict.fromkeys(head for clip in found for head in clip.clip.labels))
+    columns = {head: "label" if head == LABEL else features.label_key(head) for head in heads}
+    slices = list(dict.fromkeys(name for clip in found for name in clip.clip.slices))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["path", *columns.values(), "start", "end", "split", "group", "id", *slices])
+    for clip in found:
+        times = ("" if time is None else f"{time:.15g}" for time in (clip.start, clip.end))
+        labels = (clip.clip.labels.get(head, "") for head in heads)
+        path = _from_manifest(absolute_path(root, clip.path), output)
+        extra = (clip.clip.slices.get(name, "") for name in slices)
+        table.writerow([path, *labels, *times, clip.clip.split, groups[clip.id], clip.id, *extra])
+    return text.getvalue()
+
+
+def _from_manifest(path: str, output: str) -> str:
+    """A path as a manifest says it: relative where the video is below the manifest, so that both can move."""
+    folder = os.path.dirname(output if "://" in output else os.path.abspath(output))
+    return path.removeprefix(folder.rstrip("/") + "/")
+
+
+def _classes_text(classes: Mapping[str, Sequence[str]]) -> str:
+    """Class names as `vivit convert --classes` reads them."""
+    many = len(classes) > 1
+    return "".join(f"{head}\t{name}\n" if many else f"{name}\n" for head, names in classes.items() for name in names)
+
+
+def _write(path: str, text: str) -> None:
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text)

@@ -1,0 +1,63 @@
+"""What a video file tells of itself. A description for people: the decoder believes none of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import av
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """What the header of a video tells; None where it tells nothing.
+
+    Attributes:
+      codec: FFmpeg's name of the codec, such as h264.
+      width, height: Pixels as stored, before any rotation.
+      fps: Frames per second, on average.
+      duration: Seconds.
+      rotation: Degrees by which a player turns the picture clockwise; None if no frame can be decoded.
+    """
+
+    codec: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    duration: float | None = None
+    rotation: int | None = None
+
+
+def probe(path: str) -> Probe:
+    """Describes a local or remote video; what cannot be read is None."""
+    found = Probe()
+    try:
+        with av.open(_opened(path), metadata_errors="ignore") as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
+                return found
+            found = Probe(
+                codec=stream.codec.canonical_name,
+                width=stream.codec_context.width or None,
+                height=stream.codec_context.height or None,
+                fps=float(stream.average_rate) if stream.average_rate else None,
+                duration=_duration(container, stream),
+            )
+            stream.codec_context.thread_count = 1
+            frame = next(container.decode(stream), None)
+            return dataclasses.replace(found, rotation=-frame.rotation % 360) if frame else found
+    except (av.error.FFmpegError, OSError):
+        return found
+
+
+def _opened(path: str):
+    if "://" not in path:
+        return path
+    import tensorflow as tf
+
+    return tf.io.gfile.GFile(path, "rb")
+
+
+def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None

@@ -1,0 +1,95 @@
+"""The page of `vivit check`: counts, what is bad and why, a filmstrip per class, all clips. One file, no network."""
+
+from __future__ import annotations
+
+import base64
+import collections
+from collections.abc import Sequence
+
+import jinja2
+
+from pipeline.check import Checkable, Checked
+
+# Rows of a list: beyond, the page would be a burden to a browser.
+_ROWS = 2000
+_TERMINAL_ROWS = 100
+_HEADER = ("codec", "size", "fps", "seconds", "rotation")
+
+
+def check_page(source: str, clips: Sequence[Checked]) -> str:
+    """HTML of a check; names are escaped, filmstrips are inside."""
+    page = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline", ""), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    page.filters.update(
+        base64=lambda data: base64.b64encode(data).decode(), cells=cells, facts=facts, segment=segment_in_words
+    )
+    classes = collections.defaultdict(list)
+    for found in clips:
+        classes[found.clip.label].append(found)
+    good = [found for found in clips if not found.is_bad]
+    return page.get_template("check_page.html").render(
+        source=source,
+        clips=clips,
+        bad=[found for found in clips if found.is_bad],
+        good=good,
+        classes=dict(sorted(classes.items())),
+        footage=_length_in_words(sum(found.duration for found in good)),
+        header=_HEADER,
+        rows=_ROWS,
+    )
+
+
+def cells(found: Checked) -> tuple[str, str, str, str, str]:
+    """Codec, size, frames per second, seconds and rotation as they are shown; a dash for what is not known."""
+    told = found.probe
+    return (
+        told.codec or "–",
+        f"{told.width}×{told.height}" if told.width else "–",
+        f"{told.fps:.4g}" if told.fps else "–",
+        f"{found.duration:.2f}" if found.duration is not None else "–",
+        f"{told.rotation}°" if told.rotation is not None else "–",
+    )
+
+
+def check_table(clips: Sequence[Checked]) -> str:
+    """The table on the terminal, and the bad ones with their reasons; of many clips, the bad ones alone."""
+    bad = [found for found in clips if found.is_bad]
+    listed = clips if len(clips) <= _TERMINAL_ROWS else bad
+    rows = [("file", "verdict", "class", *_HEADER)]
+    for found in listed[:_TERMINAL_ROWS]:
+        rows.append((_name(found.clip), "BAD" if found.is_bad else "good", found.clip.label, *cells(found)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += ["", f"{len(clips)} clips: {len(clips) - len(bad)} good, {len(bad)} bad"]
+    lines += [f"  {_name(found.clip)}: {found.reason}" for found in bad[:_TERMINAL_ROWS]]
+    if len(listed) > _TERMINAL_ROWS:
+        lines.append(f"  … and {len(bad) - _TERMINAL_ROWS} more; --csv lists all")
+    return "\n".join(lines)
+
+
+def _name(clip: Checkable) -> str:
+    # Whoever names a file can write to the terminal otherwise.
+    return (clip.path if clip.path.isprintable() else repr(clip.path)) + segment_in_words(clip)
+
+
+def facts(found: Checked) -> str:
+    """What is known of a clip, in a line."""
+    codec, size, fps, seconds, rotation = cells(found)
+    turned = rotation if found.probe.rotation else "–"
+    told = (codec, size, f"{fps} fps", f"{seconds} s", f"turned by {turned}")
+    return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in told if "–" not in fact)
+
+
+def segment_in_words(clip: Checkable) -> str:
+    """Which part of its file a clip is; empty for all of it."""
+    if clip.start is None and clip.end is None:
+        return ""
+    return f" from {clip.start or 0:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"
+
+
+def _length_in_words(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

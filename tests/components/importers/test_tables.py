@@ -1,0 +1,79 @@
+"""Our own tables, and a folder per class, written out as one manifest."""
+
+import json
+
+from components.importers import FORMATS
+from components.importers.importing import READERS, import_data_set
+
+
+def test_tables_are_joined_with_every_column(data_set):
+    data_set.videos("a.mp4", "b.mp4", "sub/c.mp4")
+    train = data_set.write(
+        "t.csv", "path,label/verb,start,end,split,camera\na.mp4,cut,0.2,0.8,train,left\nb.mp4,mix,,,train,\n"
+    )
+    row = {"path": "c.mp4", "label/verb": "cut", "split": "val", "group": "g"}
+    loaded = data_set.load("table", train, data_set.write("v.jsonl", json.dumps(row)))
+    assert loaded.rows == {
+        "a.mp4@0.2-0.8": {
+            "path": "videos/a.mp4",
+            "label/verb": "cut",
+            "start": "0.2",
+            "end": "0.8",
+            "split": "train",
+            "group": "a.mp4",
+            "id": "a.mp4@0.2-0.8",
+            "camera": "left",
+        },
+        "b.mp4": {"path": "videos/b.mp4", "label/verb": "mix", "split": "train", "group": "b.mp4", "id": "b.mp4"},
+        "sub/c.mp4": {
+            "path": "videos/sub/c.mp4",
+            "label/verb": "cut",
+            "split": "eval",
+            "group": "g",
+            "id": "sub/c.mp4",
+        },
+    }
+
+
+def test_a_whole_path_goes_before_its_last_part(data_set):
+    data_set.videos("a.mp4", "sub/a.mp4", "b.mp4")
+    table = data_set.write("t.csv", "path,label,split\na.mp4,x,train\nb.mp4,y,train\nsub/a.mp4,x,eval\n")
+    assert {row["path"] for row in data_set.load("table", table).rows.values()} == {
+        "videos/a.mp4",
+        "videos/sub/a.mp4",
+        "videos/b.mp4",
+    }
+
+
+def test_rows_of_a_table_that_cannot_be_used_are_told(data_set):
+    table = data_set.write("t.csv", "path,label,start,split\na.mp4,x,soon,train\nb.mp4,x,,dev\n")
+    assert data_set.problems("table", table) == [
+        "t.csv, row 2: start 'soon' is not a time in seconds",
+        "t.csv, row 3: split 'dev'; wanted train, eval, test or nothing",
+    ]
+
+
+def test_a_folder_per_class_is_its_own_folder_of_videos(data_set):
+    data_set.videos("train/run/1.mp4", "train/jump/2.mp4", "val/run/3.mp4")
+    folder = data_set.path / "videos"
+    (folder / "notes.txt").write_text("")
+    imported = import_data_set("folder", [str(folder)], videos=None, output=str(data_set.path / "m.csv"))
+    assert {clip.id: (clip.split, clip.labels["label"]) for clip in imported.manifest.clips} == {
+        "train/run/1.mp4": ("train", "run"),
+        "train/jump/2.mp4": ("train", "jump"),
+        "val/run/3.mp4": ("eval", "run"),
+    }
+    assert imported.notes == (f"1 file(s) of {folder} are not videos: notes.txt",)
+
+
+def test_paths_of_videos_elsewhere_are_whole(data_set):
+    data_set.videos("train/run/1.mp4", "train/jump/2.mp4", "val/run/3.mp4")
+    output = data_set.path / "elsewhere" / "m.csv"
+    output.parent.mkdir()
+    imported = import_data_set("folder", [str(data_set.path / "videos")], videos=None, output=str(output))
+    assert str(data_set.path / "videos" / "train/run/1.mp4") in output.read_text()
+    assert {clip.id for clip in imported.manifest.clips} == {"train/run/1.mp4", "train/jump/2.mp4", "val/run/3.mp4"}
+
+
+def test_the_command_line_offers_every_reader():
+    assert tuple(READERS) == FORMATS
