@@ -48,6 +48,11 @@ def joint_name(heads: Sequence[str]) -> str:
     return "action" if set(heads) == ACTION_HEADS else "joint"
 
 
+def scored_names(heads: Sequence[str]) -> tuple[str, ...]:
+    """Names under which the metrics stand: the heads, and where there are several, all together."""
+    return (*heads, joint_name(heads)) if len(heads) > 1 else tuple(heads)
+
+
 def eval_config(heads: Sequence[str], slices: Sequence[str], config: EvaluationConfig) -> tfma.EvalConfig:
     """Builds TFMA's configuration.
 

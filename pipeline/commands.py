@@ -22,14 +22,8 @@ _LOADING = "Loading TensorFlow and TFX …"
 
 def demo(arguments: argparse.Namespace, say: Say) -> None:
     """Makes the demo's videos and runs the pipeline on them."""
-    from pipeline.demo_data import write_demo_data
-
-    say("Making the demo's videos …")
-    manifest = write_demo_data(os.path.join(arguments.workdir, "videos"))
-    say(_LOADING)
-    from pipeline.run import run as run_recipe
-
-    run_recipe(str(manifest), arguments.workdir, recipe="demo", say=say)
+    arguments.data = _demo_videos(arguments.workdir, say)
+    run(arguments, say)
 
 
 def run(arguments: argparse.Namespace, say: Say) -> None:
@@ -49,6 +43,24 @@ def prepare(arguments: argparse.Namespace, say: Say) -> None:
     prepared, manifest = data.prepare(arguments.data, arguments.workdir, recipe)
     say(f"{len(manifest.clips)} clips, heads {', '.join(prepared.heads)}: {prepared.manifest_dir}")
     say(f"schema: {prepared.schema_file}")
+
+
+def ablate(arguments: argparse.Namespace, say: Say) -> None:
+    """Trains a recipe without regularisation and with more and more of it; writes the accuracies as a table."""
+    data = arguments.data or _demo_videos(arguments.workdir, say)
+    say(_LOADING)
+    from pipeline.ablation import ablate as train_variants
+    from pipeline.ablation import as_table, variants
+    from pipeline.config import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    rows = train_variants(data, arguments.workdir, variants(recipe), say)
+    table = as_table(rows, str(recipe.views))
+    figures = {"recipe": dataclasses.asdict(recipe), "rows": [dataclasses.asdict(row) for row in rows]}
+    for name, text in (("ablation.md", table + "\n"), ("ablation.json", json.dumps(figures, indent=1))):
+        with open(os.path.join(arguments.workdir, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    say("\n" + table)
 
 
 def predict(arguments: argparse.Namespace, say: Say) -> int:
@@ -144,3 +156,11 @@ def bench_input(arguments: argparse.Namespace, say: Say) -> None:
     say(f"pipeline {rates.pipeline:.1f} clips/s, bare JPEG decode {rates.decode:.1f} clips/s on {rates.cores} cores:")
     say(f"share {rates.share:.2f}; memory grew by {rates.memory_growth:.1%} over {rates.clips} clips")
     say(f"augmentation on the device: {rates.augment:.1f} clips/s")
+
+
+def _demo_videos(workdir: str, say: Say) -> str:
+    """Makes the demo's videos below the workdir; gives the path of their manifest."""
+    from pipeline.demo_data import write_demo_data
+
+    say("Making the demo's videos …")
+    return str(write_demo_data(os.path.join(workdir, "videos")))
