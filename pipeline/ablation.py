@@ -76,6 +76,7 @@ def ablate(data: str, workdir: str, recipes: Mapping[str, Recipe], say: Callable
     Raises:
       ConfigError, ManifestError, NodeFailedError: As `pipeline.run.run`.
     """
+    workdir = os.path.abspath(workdir)
     rows = []
     for number, (variant, recipe) in enumerate(recipes.items(), start=1):
         say(f"Variant {number} of {len(recipes)}: {variant}")
@@ -83,7 +84,7 @@ def ablate(data: str, workdir: str, recipes: Mapping[str, Recipe], say: Callable
         gate = dataclasses.replace(recipe.evaluation, min_top_1=1.0)
         recipe = dataclasses.replace(recipe, evaluation=gate)
         prepared, manifest = prepare(data, workdir, recipe)
-        results = run_nodes(recipe, prepared, os.path.abspath(workdir), say, last="Evaluator")
+        results = run_nodes(recipe, prepared, workdir, say, last="Evaluator")
         metrics = overall_metrics(results["Evaluator"].outputs["evaluation"][0])
         names = scored_names(manifest.heads)
         rows.append(
