@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = add("demo", "make real videos, run the whole pipeline on them", commands.demo)
     demo.add_argument("--workdir", default="demo", help="folder of the videos and the run (default: demo)")
+    add_recipe_arguments(demo, default="demo")
 
     run = add("run", "run the pipeline on your videos, on this machine", commands.run)
     run.add_argument("--data", required=True, help=_DATA)
@@ -68,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--csv", metavar="FILE", help="write a row per clip")
     check.add_argument("--html", metavar="FILE", help="write a page with filmstrips of each class")
     check.add_argument("--workers", type=_count, default=os.cpu_count(), help="videos at a time (default: all cores)")
+
+    ablate = add("ablate", "what each part of a training recipe is worth: a table", commands.ablate)
+    ablate.add_argument("--data", help=f"{_DATA} (default: the demo's videos)")
+    ablate.add_argument("--workdir", default="ablation", help="folder of the runs and the table (default: ablation)")
+    add_recipe_arguments(ablate, default="demo_two_heads")
 
     predict = add("predict", "name the class of any video", commands.predict)
     predict.add_argument("--model", required=True, help="SavedModel, or folder of numbered versions")

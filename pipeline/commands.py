@@ -25,14 +25,8 @@ _LOADING = "Loading TensorFlow and TFX …"
 
 def demo(arguments: argparse.Namespace, say: Say) -> None:
     """Makes the demo's videos and runs the pipeline on them."""
-    from pipeline.demo_data import write_demo_data
-
-    say("Making the demo's videos …")
-    manifest = write_demo_data(os.path.join(arguments.workdir, "videos"))
-    say(_LOADING)
-    from pipeline.run import run as run_recipe
-
-    run_recipe(str(manifest), arguments.workdir, recipe="demo", say=say)
+    arguments.data = _demo_videos(arguments.workdir, say)
+    run(arguments, say)
 
 
 def run(arguments: argparse.Namespace, say: Say) -> None:
@@ -96,6 +90,24 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
             checking.write_text(path, text(checked))
     say(check_table(checked))
     return int(any(found.is_bad for found in checked))
+
+
+def ablate(arguments: argparse.Namespace, say: Say) -> None:
+    """Trains a recipe without regularisation and with more and more of it; writes the accuracies as a table."""
+    data = arguments.data or _demo_videos(arguments.workdir, say)
+    say(_LOADING)
+    from pipeline.ablation import ablate as train_variants
+    from pipeline.ablation import as_table, variants
+    from pipeline.config import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    rows = train_variants(data, arguments.workdir, variants(recipe), say)
+    table = as_table(rows, str(recipe.views))
+    figures = {"recipe": dataclasses.asdict(recipe), "rows": [dataclasses.asdict(row) for row in rows]}
+    for name, text in (("ablation.md", table + "\n"), ("ablation.json", json.dumps(figures, indent=1))):
+        with open(os.path.join(arguments.workdir, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    say("\n" + table)
 
 
 def predict(arguments: argparse.Namespace, say: Say) -> int:
@@ -217,3 +229,11 @@ def bench_train(arguments: argparse.Namespace, say: Say) -> None:
         f"compiled step alone {rates.bare_clips_per_second:.1f} clips/s:"
     )
     say(f"share {rates.share:.2f}; {rates.input_wait:.0%} of the time waiting for input")
+
+
+def _demo_videos(workdir: str, say: Say) -> str:
+    """Makes the demo's videos below the workdir; gives the path of their manifest."""
+    from pipeline.demo_data import write_demo_data
+
+    say("Making the demo's videos …")
+    return str(write_demo_data(os.path.join(workdir, "videos")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from components.example_gen import QUARANTINE_KEY, read_quarantine
 from components.manifest import Manifest
 from components.model_canary import DETAIL_PROPERTY
-from models.evaluation import LOSS, TOP_1, TOP_5
+from models.evaluation import LOSS, TOP_1, TOP_5, joint_name
 from pipeline.config import Recipe
 from pipeline.console import typed_command, typed_path
 from pipeline.local import NodeResult
@@ -73,13 +74,17 @@ def overall_metrics(evaluation: metadata_store_pb2.Artifact) -> dict[str, dict[s
 
 def _accuracy_lines(recipe: Recipe, manifest: Manifest, evaluator: NodeResult) -> list[str]:
     metrics = overall_metrics(evaluator.outputs["evaluation"][0])
+    num_classes = {head: len(manifest.classes(head)) for head in manifest.heads}
+    if len(manifest.heads) > 1:
+        num_classes[joint_name(manifest.heads)] = math.prod(num_classes.values())
     lines = []
-    for head in manifest.heads:
-        views, centre = metrics[head], metrics[serving.centre_view(head)]
-        top_5 = f", top-5 {views[TOP_5]:.2f}" if len(manifest.classes(head)) > 5 else ""
+    for name, classes in num_classes.items():
+        views, centre = metrics[name], metrics[serving.centre_view(name)]
+        top_5 = f", top-5 {views[TOP_5]:.2f}" if classes > 5 else ""
+        loss = f", loss {views[LOSS]:.2f}" if LOSS in views else ""
         lines.append(
-            f"  accuracy  {head}: top-1 {views[TOP_1]:.2f} ({recipe.views} views), {centre[TOP_1]:.2f} (1x1)"
-            f"{top_5}, loss {views[LOSS]:.2f}, on {recipe.evaluation.split}"
+            f"  accuracy  {name}: top-1 {views[TOP_1]:.2f} ({recipe.views} views), {centre[TOP_1]:.2f} (1x1)"
+            f"{top_5}{loss}, on {recipe.evaluation.split}"
         )
     return lines
 

@@ -9,9 +9,9 @@ from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
 from components.baseline import PreviousBlessedModelStrategy
-from pipeline.config import load_recipe
+from pipeline.config import Recipe, load_recipe
 from pipeline.dag import build_components
-from pipeline.data import prepare
+from pipeline.data import PreparedData, prepare
 from pipeline.local import BEAM_ARGS, NodeResult, run_pipeline
 from pipeline.report import summary
 
@@ -41,15 +41,27 @@ def run(
     say(f"Checking {data} …")
     prepared, manifest = prepare(data, workdir, settings)
     say(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
-    components = build_components(settings, prepared, workdir=workdir, strategy=PreviousBlessedModelStrategy)
+    results = run_nodes(settings, prepared, workdir, say)
+    say(summary(settings, manifest, results))
+    return results
+
+
+def run_nodes(
+    recipe: Recipe, data: PreparedData, workdir: str, say: Callable[[str], None], *, last: str = "Pusher"
+) -> Mapping[str, NodeResult]:
+    """Runs the pipeline on prepared data as far as the node `last`; gives what each node did, by node id.
+
+    Raises:
+      NodeFailedError: If a step fails.
+    """
+    components = build_components(recipe, data, workdir=workdir, strategy=PreviousBlessedModelStrategy)
+    ids = [component.id for component in components]
     pipeline = Pipeline(
         pipeline_name="vivit",
         pipeline_root=os.path.join(workdir, "pipeline"),
-        components=components,
+        components=components[: ids.index(last) + 1],
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(os.path.join(workdir, "metadata.db")),
         beam_pipeline_args=list(BEAM_ARGS),
     )
-    results = run_pipeline(pipeline, say)
-    say(summary(settings, manifest, results))
-    return results
+    return run_pipeline(pipeline, say)

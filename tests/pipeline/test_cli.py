@@ -40,7 +40,7 @@ def test_help_names_every_command_without_loading_tensorflow():
         "try:\n    main(['--help'])\nfinally:\n    print({'tensorflow', 'tfx'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert {"demo", "run", "prepare", "predict", "recipes"} <= set(done.stdout.split())
+    assert {"demo", "run", "ablate", "prepare", "predict", "recipes"} <= set(done.stdout.split())
     assert done.stderr.strip() == "set()"
 
 

@@ -39,10 +39,12 @@ def test_the_summary_tells_clips_classes_views_blessing_and_what_to_try(colours_
 
 def test_two_heads_are_trained_scored_and_named(two_heads_run):
     metrics = overall_metrics(two_heads_run.results["Evaluator"].outputs["evaluation"][0])
-    assert {"verb", "verb_centre_view", "noun", "noun_centre_view"} == set(metrics)
+    scored = ("verb", "noun", "action")
+    assert {*scored, *(f"{name}_centre_view" for name in scored)} == set(metrics)
     assert all(output["example_count"] == 16 for output in metrics.values())
     assert "verb: 8 (" in two_heads_run.text
     assert "noun: 10 (" in two_heads_run.text
+    assert "action: top-1 " in two_heads_run.text
 
 
 def test_metrics_are_sliced_by_class_and_by_column(two_heads_run):
@@ -51,6 +53,7 @@ def test_metrics_are_sliced_by_class_and_by_column(two_heads_run):
     result = tfma.load_eval_result(two_heads_run.artifact("Evaluator", "evaluation"))
     sliced_by = {key[0][0] for key, _ in result.slicing_metrics if key}
     assert {"label/verb", "label/noun", "slice/background"} <= sliced_by
+    assert all("top_1" in outputs["action"][""] for _, outputs in result.slicing_metrics)
     (plots,) = [plots for key, plots in result.plots if key == ()]
     assert "multiClassConfusionMatrixAtThresholds" in plots["verb"][""]
 
