@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
 
-from components.example_gen import QUARANTINE_KEY, read_quarantine
+from components.example_gen import QUARANTINE_KEY
 from components.manifest import Manifest
 from components.model_canary import DETAIL_PROPERTY
+from components.quarantine import read_quarantine
 from models.evaluation import LOSS, TOP_1, TOP_5
 from pipeline.config import Recipe
 from pipeline.console import typed_command, typed_path

@@ -7,15 +7,9 @@ import tensorflow as tf
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.example_gen import (
-    Quarantine,
-    TooManyBadVideosError,
-    VideoExampleGen,
-    VideoExampleGenExecutor,
-    check_losses,
-    read_quarantine,
-)
+from components.example_gen import Quarantine, VideoExampleGen, VideoExampleGenExecutor
 from components.manifest import Clip, read_manifest
+from components.quarantine import TooManyBadVideosError, check_losses, read_quarantine
 from components.video import IngestConfig
 from schemas import features
 from tests.components.videos import write_video
