@@ -1,8 +1,8 @@
 """Which clip is stored in which shard, and how a shard is written.
 
 Contract: the same clips and settings give the same shards, byte for byte, whatever runs the work, in whatever order and
-how often. A shard is planned before anything is decoded, is decoded and written by one worker, and appears under its name
-when it is complete; so a retry does it again and changes nothing.
+how often. A shard is planned before anything is decoded, is decoded and written by one worker, and appears under its
+name when it is complete; so a retry does it again and changes nothing.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def estimated_bytes(clip: Clip, config: IngestConfig) -> float:
 def plan_shards(clips: Iterable[Clip], config: IngestConfig) -> list[list[Clip]]:
     """Spreads the clips of one split over shards of about `config.shard_mb`, at least 8 where there are enough videos.
 
-    Neighbouring clips of one video go to one shard, half a shard at most, so that they are decoded together. Within a
+    Neighbouring clips of one video go to one shard, a quarter of it at most, so that they are decoded together. Within a
     shard the order is by a hash of the id: neighbouring records are of different videos and classes.
     """
     sized = [(clip, estimated_bytes(clip, config)) for clip in clips]
     total = sum(size for _, size in sized)
     wanted = max(_LEAST_SHARDS, math.ceil(total / (config.shard_mb * 1e6)))
-    runs = sorted(_runs(sized, most=total / wanted / 2), key=lambda run: (-run[0], _digest(run[1][0])))
+    runs = sorted(_runs(sized, most=total / wanted / 4), key=lambda run: (-run[0], _digest(run[1][0])))
     # The largest first, each into the shard that is the smallest so far.
     shards = [(0.0, index, []) for index in range(min(wanted, len(runs)))]
     for size, run in runs:

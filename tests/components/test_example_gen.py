@@ -4,50 +4,13 @@ import json
 
 import pytest
 import tensorflow as tf
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.types import artifact_utils, standard_artifacts
 
-from components.example_gen import Quarantine, VideoExampleGen, VideoExampleGenExecutor
-from components.manifest import Clip, read_manifest
+from components.example_gen import VideoExampleGen
+from components.manifest import Clip
 from components.quarantine import TooManyBadVideosError, check_losses, read_quarantine
 from components.video import IngestConfig
 from schemas import features
-from tests.components.videos import write_video
-
-INGEST = IngestConfig(fps=10, short_side=24, max_bad_fraction=0.5)
-
-
-def write_manifest(folder, rows, damaged=()):
-    """Videos of ten frames and their manifest, prepared as one file per split; `damaged` files hold text."""
-    for path in {row[0] for row in rows}:
-        if path in damaged:
-            (folder / path).write_text("no video")
-        else:
-            write_video(folder / path, range(10))
-    lines = [",".join(map(str, row)) for row in rows]
-    (folder / "m.csv").write_text("\n".join(["path,start,end,label,split,camera", *lines]))
-    manifest = read_manifest(folder / "m.csv")
-    (folder / "manifest").mkdir()
-    for split in ("train", "eval"):
-        (folder / "manifest" / f"{split}.jsonl").write_text("".join(c.to_json() + "\n" for c in manifest.split(split)))
-    return manifest, str(folder / "manifest")
-
-
-def execute(folder, input_base, ingest=INGEST):
-    """Runs the component's own executor; gives (examples by split, rows of the quarantine)."""
-    component = VideoExampleGen(input_base, ("train", "eval"), ingest)
-    examples, quarantine = standard_artifacts.Examples(), Quarantine()
-    examples.uri, quarantine.uri = str(folder / "examples"), str(folder / "quarantine")
-    context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"))
-    VideoExampleGenExecutor(context).Do(
-        {}, {"examples": [examples], "quarantine": [quarantine]}, dict(component.exec_properties)
-    )
-    found = {}
-    for split in ("train", "eval"):
-        paths = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], split) + "/*")
-        records = tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator()
-        found[split] = [tf.train.Example.FromString(record) for record in records]
-    return found, read_quarantine(quarantine.uri)
+from tests.components.ingest import execute, write_manifest
 
 
 def values(example, key):
