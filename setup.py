@@ -18,6 +18,7 @@ setup(
         "ml-dtypes",
         "numpy",
         "pillow",
+        "psutil",
         "scikit-learn",
         "scipy",
         "tensorflow>=2.16",

@@ -63,8 +63,8 @@ def estimated_bytes(clip: Clip, config: IngestConfig) -> float:
 def plan_shards(clips: Iterable[Clip], config: IngestConfig) -> list[list[Clip]]:
     """Spreads the clips of one split over shards of about `config.shard_mb`, at least 8 where there are enough videos.
 
-    Neighbouring clips of one video go to one shard, a quarter of it at most, so that they are decoded together. Within a
-    shard the order is by a hash of the id: neighbouring records are of different videos and classes.
+    Neighbouring clips of one video, up to a quarter of a shard, go to one shard, so that they are decoded together.
+    Within it the order is by a hash of the id: neighbouring records are of different videos and classes.
     """
     sized = [(clip, estimated_bytes(clip, config)) for clip in clips]
     total = sum(size for _, size in sized)

@@ -78,8 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     model = add("model", "a network against stock Keras layers", commands.bench_model, to=bench)
     model.add_argument("--mode", choices=("forward", "train"), default="train")
     data = add("input", "the training input against bare JPEG decoding", commands.bench_input, to=bench)
+    ingest = add(
+        "ingest", "videos to examples, against the bare loop that decodes and encodes", commands.bench_ingest, to=bench
+    )
+    ingest.add_argument("--clips", type=int, default=300, help="clips of 10 s 340x256 (default: 300)")
+    ingest.add_argument("--workers", type=int, default=2, help="parallel decoders (default: 2)")
     for command in (model, data):
         command.add_argument("--batch", type=int, default=4, help="clips per step (default: 4)")
+    for command in (model, data, ingest):
         command.add_argument("--json", action="store_true")
         add_recipe_arguments(command, default="small")
 

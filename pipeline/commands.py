@@ -144,3 +144,14 @@ def bench_input(arguments: argparse.Namespace, say: Say) -> None:
     say(f"pipeline {rates.pipeline:.1f} clips/s, bare JPEG decode {rates.decode:.1f} clips/s on {rates.cores} cores:")
     say(f"share {rates.share:.2f}; memory grew by {rates.memory_growth:.1%} over {rates.clips} clips")
     say(f"augmentation on the device: {rates.augment:.1f} clips/s")
+
+
+def bench_ingest(arguments: argparse.Namespace, say: Say) -> None:
+    """Times ingest against the bare loop: decode, resize, encode."""
+    from pipeline.bench_ingest import bench_ingest as bench
+    from pipeline.bench_ingest import describe
+    from pipeline.config import load_recipe
+
+    config = load_recipe(arguments.recipe, arguments.overrides).ingest
+    result = bench(config, clips=arguments.clips, workers=arguments.workers)
+    say(json.dumps(result) if arguments.json else describe(result))

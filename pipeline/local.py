@@ -17,6 +17,11 @@ from tfx.orchestration.pipeline import Pipeline
 BEAM_ARGS = ("--runner=FnApiRunner",)
 
 
+def beam_args(workers: int) -> list[str]:
+    """Arguments of a step that decodes with as many threads, each of them with a decoder of its own."""
+    return [*BEAM_ARGS, "--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
+
+
 @dataclasses.dataclass(frozen=True)
 class NodeResult:
     """What one node did: its outputs are the artifacts by output key, with uri and custom properties."""
