@@ -16,7 +16,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import tensorflow as tf
@@ -148,36 +148,55 @@ class WriteShards(beam.DoFn):
 def write_shard(path: str, split: str, clips: Sequence[Clip], config: IngestConfig) -> Outcome:
     """Decodes clips and writes their raw examples to one file, in the order of `clips`.
 
-    The clips of one video are decoded together. What is decoded waits on the local disk for its turn, so that memory
-    holds a clip at a time.
+    Raises:
+      ClipsUnaccountedError: If the decoder does not give back each clip once.
+    """
+    rows: list[dict[str, Any]] = []
+    with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
+        for record in in_order([clip.id for clip in clips], _decoded(clips, config, rows)):
+            if record:
+                writer.write(record)
+    return Outcome(split, len(clips) - len(rows), tuple(rows))
+
+
+def in_order(ids: Sequence[str], records: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Yields records, which come with their ids, in the order of `ids`; those before their turn wait on the disk.
 
     Raises:
-      ClipsUnaccountedError: If the decoder gives back a clip twice, or not at all.
+      ClipsUnaccountedError: If the records are not one for each id.
     """
+    turn, waiting = 0, {}
+    with tempfile.TemporaryFile() as spool:
+        for clip_id, record in records:
+            if turn < len(ids) and clip_id == ids[turn]:
+                yield record
+                turn += 1
+            else:
+                waiting[clip_id] = (spool.seek(0, os.SEEK_END), len(record))
+                spool.write(record)
+            while turn < len(ids) and ids[turn] in waiting:
+                offset, length = waiting.pop(ids[turn])
+                spool.seek(offset)
+                yield spool.read(length)
+                turn += 1
+    if waiting or turn < len(ids):
+        wrong = ", ".join([*waiting, *ids[turn : turn + 1]])
+        raise ClipsUnaccountedError(f"clips were lost or doubled by the decoder ({wrong}); run the ingest again")
+
+
+def _decoded(clips: Sequence[Clip], config: IngestConfig, rows: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Ids and records, the clips of one video together; nothing for a clip that is lost, which gets one of `rows`."""
     by_video: dict[str, list[Clip]] = {}
     for clip in clips:
         by_video.setdefault(clip.path, []).append(clip)
-    places: dict[str, tuple[int, int]] = {}
-    rows = []
-    with tempfile.TemporaryFile() as spool:
-        for video, segments in by_video.items():
-            segments.sort(key=lambda clip: (clip.start, clip.id))
-            for index, stored in _store_segments(video, [(clip.start, clip.end) for clip in segments], config):
-                if isinstance(stored, VideoError):
-                    rows.append(row(segments[index], stored))
-                    continue
-                record = clip_to_example(segments[index], stored).SerializeToString(deterministic=True)
-                places[segments[index].id] = (spool.tell(), len(record))
-                spool.write(record)
-        if sorted([*places, *(lost["id"] for lost in rows)]) != sorted(clip.id for clip in clips):
-            raise ClipsUnaccountedError(f"{len(clips)} clips in, {len(places)} stored, {len(rows)} in quarantine")
-        with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
-            for clip in clips:
-                if clip.id in places:
-                    offset, length = places[clip.id]
-                    spool.seek(offset)
-                    writer.write(spool.read(length))
-    return Outcome(split, len(places), tuple(rows))
+    for video, segments in by_video.items():
+        segments.sort(key=lambda clip: (clip.start, clip.id))
+        for index, stored in _store_segments(video, [(clip.start, clip.end) for clip in segments], config):
+            if isinstance(stored, VideoError):
+                rows.append(row(segments[index], stored))
+                yield segments[index].id, b""
+            else:
+                yield segments[index].id, clip_to_example(segments[index], stored).SerializeToString(deterministic=True)
 
 
 def _store_segments(path: str, segments, config: IngestConfig) -> Iterator[tuple[int, StoredClip | VideoError]]:

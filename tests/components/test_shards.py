@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from components.manifest import Clip
-from components.shards import estimated_bytes, plan_shards
+from components.quarantine import ClipsUnaccountedError
+from components.shards import estimated_bytes, in_order, plan_shards
 from components.video import IngestConfig
 from tests.components.ingest import contents, ingest, write_manifest
 
@@ -143,6 +144,17 @@ def test_where_a_manifest_names_no_end_the_size_of_the_file_tells_the_length():
     one, other = (estimated_bytes(clip(0, end=False, size=size), config) for size in (1_000_000, 3_000_000))
     assert other == pytest.approx(3 * one)
     assert one == pytest.approx(estimated_bytes(clip(0, seconds=8), config))
+
+
+def test_what_is_decoded_before_its_turn_waits_for_it():
+    records = [("c", b"three"), ("a", b"one"), ("d", b""), ("b", b"two")]
+    assert list(in_order("abcd", records)) == [b"one", b"two", b"three", b""]
+
+
+@pytest.mark.parametrize(("ids", "wrong"), [("a", "b"), ("abc", "c"), ("aba", "a")])
+def test_a_clip_that_the_decoder_loses_or_doubles_stops_the_ingest(ids, wrong):
+    with pytest.raises(ClipsUnaccountedError, match=rf"lost or doubled by the decoder \({wrong}\)"):
+        list(in_order("ab", [(clip_id, b"record") for clip_id in ids]))
 
 
 @pytest.mark.end_to_end
