@@ -24,6 +24,7 @@ from apache_beam.metrics import Metrics
 
 from components.manifest import Clip
 from components.quarantine import ClipsUnaccountedError, Outcome, row
+from components.remote import load_filesystem
 from components.video import IngestConfig, StoredClip, VideoError, store_clip
 from schemas import features
 
@@ -190,6 +191,7 @@ def _decoded(clips: Sequence[Clip], config: IngestConfig, rows: list[dict[str, A
     for clip in clips:
         by_video.setdefault(clip.path, []).append(clip)
     for video, segments in by_video.items():
+        load_filesystem(video)
         segments.sort(key=lambda clip: (clip.start, clip.id))
         for index, stored in _store_segments(video, [(clip.start, clip.end) for clip in segments], config):
             if isinstance(stored, VideoError):

@@ -1,6 +1,7 @@
 """Runs VideoExampleGen's own executor on small real videos: as a function, or as a command that can be killed."""
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -34,11 +35,11 @@ def write_manifest(folder, rows, damaged=()):
 
 
 def ingest(folder, input_base, config=INGEST, beam_args=("--runner=FnApiRunner",)):
-    """Runs the component's own executor; gives its examples."""
+    """Runs the component's own executor into a folder (any URI); gives its examples."""
     component = VideoExampleGen(input_base, ("train", "eval"), config)
     examples, quarantine = standard_artifacts.Examples(), Quarantine()
-    examples.uri, quarantine.uri = str(folder / "examples"), str(folder / "quarantine")
-    context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=str(folder / "tmp"))
+    examples.uri, quarantine.uri = os.path.join(folder, "examples"), os.path.join(folder, "quarantine")
+    context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args))
     VideoExampleGenExecutor(context).Do(
         {}, {"examples": [examples], "quarantine": [quarantine]}, dict(component.exec_properties)
     )
@@ -63,4 +64,4 @@ def contents(folder):
 
 
 if __name__ == "__main__":
-    ingest(Path(sys.argv[1]), sys.argv[2])
+    ingest(*sys.argv[1:])
