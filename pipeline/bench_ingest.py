@@ -202,7 +202,7 @@ def _ingest(videos: Sequence[str], folder: str, config: IngestConfig, workers: i
     from tfx.types import standard_artifacts
 
     from components.example_gen import QUARANTINE_KEY, Quarantine, VideoExampleGen, VideoExampleGenExecutor
-    from pipeline.local import beam_args
+    from pipeline.beam import ingest_args
 
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
@@ -210,6 +210,6 @@ def _ingest(videos: Sequence[str], folder: str, config: IngestConfig, workers: i
     Path(folder, f"{_SPLIT}.jsonl").write_text("".join(clip.to_json() + "\n" for clip in clips))
     examples, quarantine = standard_artifacts.Examples(), Quarantine()
     examples.uri, quarantine.uri = (os.path.join(folder, name) for name in ("examples", "quarantine"))
-    context = BaseBeamExecutor.Context(beam_pipeline_args=beam_args(workers))
+    context = BaseBeamExecutor.Context(beam_pipeline_args=ingest_args(workers))
     properties = VideoExampleGen(folder, (_SPLIT,), config).exec_properties
     VideoExampleGenExecutor(context).Do({}, {"examples": [examples], QUARANTINE_KEY: [quarantine]}, dict(properties))

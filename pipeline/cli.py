@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", "run the pipeline on your videos, on this machine", commands.run)
     run.add_argument("--data", required=True, help=_DATA)
     run.add_argument("--workdir", required=True, help="folder of everything that the run keeps")
+    add_beam_argument(run)
     add_recipe_arguments(run, default="small")
 
     prepare = add("prepare", "check a manifest and write what a compiled pipeline reads", commands.prepare)
@@ -101,6 +102,12 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one setting"
     )
+
+
+def add_beam_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --beam."""
+    text = "an option of Beam for the steps, e.g. runner=FlinkRunner; see docs/scale.md (default: this machine)"
+    parser.add_argument("--beam", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def run_quietly(function: Callable[[argparse.Namespace, commands.Say], int | None], arguments) -> int:

@@ -37,7 +37,14 @@ def run(arguments: argparse.Namespace, say: Say) -> None:
     say(_LOADING)
     from pipeline.run import run as run_recipe
 
-    run_recipe(arguments.data, arguments.workdir, recipe=arguments.recipe, overrides=arguments.overrides, say=say)
+    run_recipe(
+        arguments.data,
+        arguments.workdir,
+        recipe=arguments.recipe,
+        overrides=arguments.overrides,
+        beam=arguments.beam,
+        say=say,
+    )
 
 
 def prepare(arguments: argparse.Namespace, say: Say) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
 from components.baseline import PreviousBlessedModelStrategy
+from pipeline.beam import step_args
 from pipeline.config import load_recipe
 from pipeline.dag import build_components
 from pipeline.data import prepare
-from pipeline.local import BEAM_ARGS, NodeResult, run_pipeline
+from pipeline.local import NodeResult, run_pipeline
 from pipeline.report import summary
 
 
 def run(
-    data: str, workdir: str, *, recipe: str, overrides: Iterable[str] = (), say: Callable[[str], None] = print
+    data: str,
+    workdir: str,
+    *,
+    recipe: str,
+    overrides: Iterable[str] = (),
+    beam: Sequence[str] = (),
+    say: Callable[[str], None] = print,
 ) -> Mapping[str, NodeResult]:
     """Runs a recipe on a data set.
 
@@ -26,6 +33,7 @@ def run(
       workdir: Local folder of everything that the run keeps: examples, models, metadata, logs, and ``pushed/``.
       recipe: Name of the recipe.
       overrides: ``key=value`` settings.
+      beam: Beam options, as in `step_args`.
       say: Called with each line for the user.
 
     Returns:
@@ -37,18 +45,25 @@ def run(
       NodeFailedError: If a step fails.
     """
     workdir = os.path.abspath(workdir)
-    settings = load_recipe(recipe, overrides)
+    settings, beam_args = load_recipe(recipe, overrides), step_args(beam)
     say(f"Checking {data} …")
     prepared, manifest = prepare(data, workdir, settings)
     say(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
-    components = build_components(settings, prepared, workdir=workdir, strategy=PreviousBlessedModelStrategy)
+    components = build_components(
+        settings,
+        prepared,
+        workdir=workdir,
+        strategy=PreviousBlessedModelStrategy,
+        decoders=len(os.sched_getaffinity(0)),
+        beam=beam,
+    )
     pipeline = Pipeline(
         pipeline_name="vivit",
         pipeline_root=os.path.join(workdir, "pipeline"),
         components=components,
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(os.path.join(workdir, "metadata.db")),
-        beam_pipeline_args=list(BEAM_ARGS),
+        beam_pipeline_args=beam_args,
     )
     results = run_pipeline(pipeline, say)
     say(summary(settings, manifest, results))
