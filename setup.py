@@ -19,6 +19,7 @@ setup(
         "ml-dtypes",
         "numpy",
         "pillow",
+        "psutil",
         "rich",
         "scikit-learn",
         "scipy",

@@ -6,43 +6,34 @@ the clip becomes a row of the quarantine artifact, and the run stops only if too
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
-import logging
 import os
-import threading
-import time
-from collections.abc import Iterator
-from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.metrics import Metrics
-from tfx.components.example_gen import utils
-from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
+from tfx.components.example_gen import utils, write_split
 from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.components.util import examples_utils
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, channel, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
-from tfx.types.standard_component_specs import FileBasedExampleGenSpec
+from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_BASE_KEY, INPUT_CONFIG_KEY, FileBasedExampleGenSpec
+from tfx.utils import proto_utils
 
+from components import quarantine
 from components.manifest import Clip
-from components.video import IngestConfig, VideoError, store_clip
-from schemas import features
+from components.shards import WriteShards, write_plan
+from components.video import IngestConfig
 
 INGEST_KEY = "ingest"
 QUARANTINE_KEY = "quarantine"
 
-_METRICS = "vivit/ingest"
-_PROGRESS_SECONDS = 5
-_logger = logging.getLogger("vivit.ingest")
-
-
-class TooManyBadVideosError(RuntimeError):
-    """More clips than the configuration allows, or all clips of a class, could not be decoded."""
+# Shards under way and their plan, below the examples; gone when all shards are there.
+_UNFINISHED = "unfinished"
 
 
 class Quarantine(Artifact):
@@ -59,139 +50,61 @@ class VideoExampleGenSpec(FileBasedExampleGenSpec):
     OUTPUTS = {**FileBasedExampleGenSpec.OUTPUTS, QUARANTINE_KEY: ChannelParameter(type=Quarantine)}
 
 
-class _Progress:
-    """Says every few seconds how many clips of a split this worker has done."""
+class VideoExampleGenExecutor(BaseBeamExecutor):
+    """Plans the shards, writes them with Beam, and holds the losses against what the configuration allows.
 
-    def __init__(self, split: str, total: int):
-        self._split, self._total = split, total
-        self._lock, self._done, self._said = threading.Lock(), 0, time.monotonic()
-
-    def advance(self) -> None:
-        with self._lock:
-            self._done += 1
-            if time.monotonic() - self._said >= _PROGRESS_SECONDS:
-                self._said = time.monotonic()
-                _logger.info("%s: %d of %d clips decoded", self._split, self._done, self._total)
-
-
-class ClipToExample(beam.DoFn):
-    """Turns one line of JSON into a raw example, or into a row of the quarantine."""
-
-    def __init__(self, config: IngestConfig, split: str, total: int):
-        self._config, self._split, self._total = config, split, total
-        self._good, self._bad = (Metrics.counter(_METRICS, name) for name in ("good", "bad"))
-
-    def setup(self) -> None:
-        """Starts this worker's progress."""
-        self._progress = _Progress(self._split, self._total)
-
-    def process(self, line: str) -> Iterator:
-        """Yields the example to the main output, or the row to `QUARANTINE_KEY`."""
-        clip = Clip.from_json(line)
-        self._progress.advance()
-        try:
-            yield clip_to_example(clip, self._config)
-            self._good.inc()
-        except VideoError as error:
-            self._bad.inc()
-            row = {"id": clip.id, "path": clip.path, "stage": error.stage, "reason": error.reason, "bytes": clip.size}
-            yield beam.pvalue.TaggedOutput(QUARANTINE_KEY, json.dumps(row, ensure_ascii=False))
-
-
-def clip_to_example(clip: Clip, config: IngestConfig) -> tf.train.Example:
-    """Decodes one clip into its raw example.
-
-    Raises:
-      VideoError: If it cannot be decoded.
+    TFX's own executor shuffles the examples before it writes them, into as many shards as there are workers.
     """
-    stored = store_clip(clip.path, config, start=clip.start, end=clip.end)
-    return features.raw_example(
-        clip_id=clip.id,
-        group=clip.group,
-        frames=stored.frames,
-        size=stored.size,
-        fps=stored.fps,
-        start=stored.start,
-        duration=stored.duration,
-        labels={head: [name] for head, name in clip.labels.items()},
-        slices=clip.slices,
-    )
-
-
-@beam.ptransform_fn
-@beam.typehints.with_input_types(beam.Pipeline)
-@beam.typehints.with_output_types(tf.train.Example)
-def _ManifestToExamples(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str):
-    config = IngestConfig(**json.loads(exec_properties[INGEST_KEY]))
-    manifest = os.path.join(exec_properties["input_base"], split_pattern)
-    split, total = os.path.splitext(split_pattern)[0], sum(1 for _ in _lines(manifest))
-    clips = (
-        pipeline
-        | "Read" >> beam.io.ReadFromText(manifest)
-        # Spreads the clips over the workers: a manifest is too small a file to be split by itself.
-        | "Spread" >> beam.Reshuffle()
-        | "Decode" >> beam.ParDo(ClipToExample(config, split, total)).with_outputs(QUARANTINE_KEY, main="examples")
-    )
-    quarantine = os.path.join(exec_properties[QUARANTINE_KEY], split_pattern)
-    _ = clips[QUARANTINE_KEY] | "Quarantine" >> beam.io.WriteToText(quarantine, shard_name_template="", num_shards=1)
-    return clips["examples"]
-
-
-class VideoExampleGenExecutor(BaseExampleGenExecutor):
-    """Decodes the clips with Beam, then holds the losses against what the configuration allows."""
-
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802 (TFX's name)
-        """The transform from a split's manifest to its raw examples."""
-        return _ManifestToExamples
 
     def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
         """Writes the examples and the quarantine.
 
         Raises:
           TooManyBadVideosError: If more is lost than allowed.
+          ClipsUnaccountedError: If a clip came out twice, or not at all.
         """
-        quarantine = artifact_utils.get_single_uri(output_dict[QUARANTINE_KEY])
-        tf.io.gfile.makedirs(quarantine)
-        super().Do(input_dict, output_dict, {**exec_properties, QUARANTINE_KEY: quarantine})
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
+        lost_uri = artifact_utils.get_single_uri(output_dict[QUARANTINE_KEY])
+        input_config = example_gen_pb2.Input()
+        proto_utils.json_to_proto(exec_properties[INPUT_CONFIG_KEY], input_config)
+        manifests = {split.name: split.pattern for split in input_config.splits}
+        clips = [
+            Clip.from_json(line)
+            for pattern in manifests.values()
+            for line in quarantine.read_lines(os.path.join(exec_properties[INPUT_BASE_KEY], pattern))
+        ]
         config = IngestConfig(**json.loads(exec_properties[INGEST_KEY]))
-        check_losses(_read_clips(exec_properties["input_base"]), read_quarantine(quarantine), config.max_bad_fraction)
 
+        self._write(clips, examples.uri, lost_uri, list(manifests), config)
+        examples.split_names = artifact_utils.encode_split_names(list(manifests))
+        examples_utils.set_payload_format(examples, exec_properties["output_data_format"])
+        examples_utils.set_file_format(examples, write_split.to_file_format_str(exec_properties["output_file_format"]))
+        quarantine.check_accounted(clips, quarantine.read_summary(lost_uri))
+        quarantine.check_losses(clips, quarantine.read_quarantine(lost_uri), config.max_bad_fraction)
 
-def read_quarantine(uri: str) -> list[dict[str, Any]]:
-    """Rows of a quarantine artifact, of all splits."""
-    return [json.loads(line) for line in _lines(os.path.join(uri, "*.jsonl"))]
-
-
-def _read_clips(uri: str) -> list[Clip]:
-    return [Clip.from_json(line) for line in _lines(os.path.join(uri, "*.jsonl"))]
-
-
-def _lines(pattern: str) -> Iterator[str]:
-    for path in sorted(tf.io.gfile.glob(pattern)):
-        with tf.io.gfile.GFile(path) as file:
-            yield from (line for line in file if line.strip())
-
-
-def check_losses(clips: list[Clip], lost: list[dict[str, Any]], max_bad_fraction: float) -> None:
-    """Raises TooManyBadVideosError if more than `max_bad_fraction` of the clips, or a class of a split, is lost."""
-    if not lost:
-        return
-    lost_ids = {row["id"] for row in lost}
-    problems = []
-    if len(lost) > max_bad_fraction * len(clips):
-        problems.append(
-            f"{len(lost)} of {len(clips)} clips cannot be decoded ({len(lost) / len(clips):.1%}; "
-            f"ingest.max_bad_fraction allows {max_bad_fraction:.1%})"
-        )
-    left = collections.Counter()
-    for clip in clips:
-        for head, name in clip.labels.items():
-            left[clip.split, head, name] += clip.id not in lost_ids
-    problems += [f"no clip is left of {head} {name!r} in {split}" for (split, head, name), n in left.items() if not n]
-    if problems:
-        rows = [f"  {row['path']}: {row['reason']}" for row in lost[:20]]
-        more = [f"  … and {len(lost) - 20} more"] if len(lost) > 20 else []
-        raise TooManyBadVideosError("\n".join(["; ".join(problems) + ":", *rows, *more]))
+    def _write(
+        self, clips: list[Clip], examples_uri: str, lost_uri: str, splits: list[str], config: IngestConfig
+    ) -> None:
+        unfinished = os.path.join(examples_uri, _UNFINISHED)
+        # A try before this one may have planned otherwise.
+        for folder in (unfinished, *(os.path.join(examples_uri, f"Split-{split}") for split in splits)):
+            if tf.io.gfile.isdir(folder):
+                tf.io.gfile.rmtree(folder)
+            tf.io.gfile.makedirs(folder)
+        tf.io.gfile.makedirs(lost_uri)
+        plan = os.path.join(unfinished, "plan.jsonl")
+        shards = write_plan(plan, clips, config)
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(shards)
+                | "Spread" >> beam.Reshuffle()
+                | "Write" >> beam.ParDo(WriteShards(plan, examples_uri, config))
+                | "Together" >> beam.GroupBy(lambda _: 0)
+                | "Quarantine" >> beam.MapTuple(lambda _, found: quarantine.write_quarantine(lost_uri, splits, found))
+            )
+        tf.io.gfile.rmtree(unfinished)
 
 
 class VideoExampleGen(FileBasedExampleGen):

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from components.remote import load_filesystem
 from components.table import (
     PLAIN_COLUMNS,
     SPLIT_ALIASES,
@@ -107,8 +108,10 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
 
     Raises:
       ManifestError: If any row cannot be used.
+      NoFileSystemError: If nothing here reads its URI.
     """
     source = os.fspath(source).rstrip("/")
+    load_filesystem(source)
     if tf.io.gfile.isdir(source):
         rows, ignored = folder_rows(source)
     elif tf.io.gfile.exists(source):
@@ -125,6 +128,7 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
     if problems:
         raise ManifestError(source, problems)
     clips, moved = _with_splits(clips)
+    _check_files(clips, problems)
     _check_classes(clips, problems)
     if problems:
         raise ManifestError(source, problems)
@@ -230,6 +234,7 @@ def _check_ids_and_groups(placed: list[tuple[str, Clip]], problems: list[str]) -
 def _with_file_stats(placed: list[tuple[str, Clip]], problems: list[str]) -> list[Clip]:
     def stat(path: str):
         try:
+            load_filesystem(path)
             found = tf.io.gfile.stat(path)
         except tf.errors.NotFoundError:
             return f"there is no file {path}"
@@ -264,6 +269,16 @@ def _with_splits(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
             moved.append(clip.group)
             trained.update(item for c in clips if c.group == clip.group for item in c.labels.items())
     return [dataclasses.replace(clip, split=clip.split or hashed[clip.group]) for clip in clips], moved
+
+
+def _check_files(clips: list[Clip], problems: list[str]) -> None:
+    """A file under two names, such as a link, has two groups: it may still not be trained and evaluated."""
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        other = first.setdefault(clip.path if "://" in clip.path else os.path.realpath(clip.path), clip)
+        if other.split != clip.split:
+            names = f"{clip.path} in split {clip.split!r} and {other.path} in split {other.split!r}"
+            problems.append(f"{names} are one file; clips of one source video must stay together: give them one group")
 
 
 def _check_classes(clips: list[Clip], problems: list[str]) -> None:

@@ -32,15 +32,23 @@ class IngestConfig:
       short_side: Pixels of the shorter side of the stored frames; the aspect ratio is kept.
       jpeg_quality: JPEG quality of the stored frames, 1 to 100.
       max_bad_fraction: The run stops if more than this share of the clips of a data set cannot be decoded.
+      shard_mb: About as many megabytes of frames are stored in one file. An estimate, made before anything is decoded.
     """
 
     fps: float = 25.0
     short_side: int = 256
     jpeg_quality: int = 95
     max_bad_fraction: float = 0.01
+    shard_mb: int = 150
 
     def __post_init__(self):
-        limits = {"fps": (0.1, 1000), "short_side": (8, 4096), "jpeg_quality": (1, 100), "max_bad_fraction": (0, 1)}
+        limits = {
+            "fps": (0.1, 1000),
+            "short_side": (8, 4096),
+            "jpeg_quality": (1, 100),
+            "max_bad_fraction": (0, 1),
+            "shard_mb": (1, 10_000),
+        }
         for field, (low, high) in limits.items():
             value = getattr(self, field)
             if not low <= value <= high:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from pipeline.cli import add_recipe_arguments
+from pipeline.cli import add_beam_argument, add_recipe_arguments
 from pipeline.commands import Say
 
 HELP = "write the pipeline for Kubeflow Pipelines v2"
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", default=DEFAULT_IMAGE, help="image made from kubeflow/Dockerfile")
     parser.add_argument("--data", help="manifest or folder of classes to check and prepare in the workdir now")
     parser.add_argument("--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1")
+    add_beam_argument(parser)
 
 
 def main(arguments: argparse.Namespace, say: Say) -> None:
@@ -36,6 +37,7 @@ def main(arguments: argparse.Namespace, say: Say) -> None:
         image=arguments.image,
         data=arguments.data,
         accelerator=arguments.accelerator,
+        beam=arguments.beam,
         say=say,
     )
     for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):

@@ -108,11 +108,11 @@ def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 32, size: 
     for shard, path in enumerate(shards):
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for index in range(shard, count, 4):
-                writer.write(_bench_example(f"clip{index}", _natural_noise(rng, size), frames))
+                writer.write(_bench_example(f"clip{index}", natural_noise(rng, size), frames))
     return input_pipeline.transformed_source(shards, [_HEAD], "jpeg")
 
 
-def _natural_noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def natural_noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """Nearly grey uint8 [h, w, 3] whose JPEG is about as long as a photograph's: amplitude ~ frequency ** -1.5."""
     height, width = size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])

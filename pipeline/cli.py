@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", "run the pipeline on your videos, on this machine", commands.run)
     run.add_argument("--data", required=True, help=_DATA)
     run.add_argument("--workdir", required=True, help="folder of everything that the run keeps")
+    add_beam_argument(run)
     add_recipe_arguments(run, default="small")
 
     prepare = add("prepare", "check a manifest and write what a compiled pipeline reads", commands.prepare)
@@ -98,8 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--mode", choices=("forward", "train"), default="train")
     data = add("input", "the training input against bare JPEG decoding", commands.bench_input, to=bench)
     train = add("train", "the training loop against its compiled step alone", commands.bench_train, to=bench)
+    ingest = add(
+        "ingest", "videos to examples, against the bare loop that decodes and encodes", commands.bench_ingest, to=bench
+    )
+    ingest.add_argument("--clips", type=int, default=300, help="clips of 10 s 340x256 (default: 300)")
+    ingest.add_argument("--workers", type=int, default=2, help="parallel decoders (default: 2)")
     for command in (model, data, train):
         command.add_argument("--batch", type=int, default=4, help="clips per step (default: 4)")
+    for command in (model, data, train, ingest):
         command.add_argument("--json", action="store_true")
         add_recipe_arguments(command, default="small")
 
@@ -121,6 +128,12 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one setting"
     )
+
+
+def add_beam_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --beam."""
+    text = "an option of Beam for the steps, e.g. runner=FlinkRunner; see docs/scale.md (default: this machine)"
+    parser.add_argument("--beam", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
 def run_quietly(function: Callable[[argparse.Namespace, commands.Say], int | None], arguments) -> int:

@@ -34,7 +34,14 @@ def run(arguments: argparse.Namespace, say: Say) -> None:
     say(_LOADING)
     from pipeline.run import run as run_recipe
 
-    run_recipe(arguments.data, arguments.workdir, recipe=arguments.recipe, overrides=arguments.overrides, say=say)
+    run_recipe(
+        arguments.data,
+        arguments.workdir,
+        recipe=arguments.recipe,
+        overrides=arguments.overrides,
+        beam=arguments.beam,
+        say=say,
+    )
 
 
 def prepare(arguments: argparse.Namespace, say: Say) -> None:
@@ -237,3 +244,14 @@ def _demo_videos(workdir: str, say: Say) -> str:
 
     say("Making the demo's videos …")
     return str(write_demo_data(os.path.join(workdir, "videos")))
+
+
+def bench_ingest(arguments: argparse.Namespace, say: Say) -> None:
+    """Times ingest against the bare loop: decode, resize, encode."""
+    from pipeline.bench_ingest import bench_ingest as bench
+    from pipeline.bench_ingest import describe
+    from pipeline.config import load_recipe
+
+    config = load_recipe(arguments.recipe, arguments.overrides).ingest
+    result = bench(config, clips=arguments.clips, workers=arguments.workers)
+    say(json.dumps(result) if arguments.json else describe(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
@@ -13,13 +14,22 @@ from components.example_gen import VideoExampleGen
 from components.example_validator import GatingExampleValidator
 from components.model_canary import ModelCanary
 from models.evaluation import eval_config
+from pipeline.beam import ingest_args
 from pipeline.config import Recipe
 from pipeline.data import PreparedData
 from schemas import config as settings
 from schemas import features
 
 
-def build_components(recipe: Recipe, data: PreparedData, *, workdir: str, strategy: type[ResolverStrategy]) -> list:
+def build_components(
+    recipe: Recipe,
+    data: PreparedData,
+    *,
+    workdir: str,
+    strategy: type[ResolverStrategy],
+    decoders: int,
+    beam: Sequence[str] = (),
+) -> list:
     """Builds the nodes, in the order in which a clip meets them.
 
     Args:
@@ -28,8 +38,11 @@ def build_components(recipe: Recipe, data: PreparedData, *, workdir: str, strate
       workdir: Folder (any URI) of the run: models are pushed to ``pushed/``, which a model server watches, and
         ``checkpoints/`` outlives a killed Trainer.
       strategy: How the model in production is found.
+      decoders: Clips that are decoded at a time, where the step runs on one machine.
+      beam: Beam options, as in `step_args`.
     """
     example_gen = VideoExampleGen(input_base=data.manifest_dir, splits=data.splits, ingest=recipe.ingest)
+    example_gen.with_beam_pipeline_args(ingest_args(decoders, beam))
 
     statistics_gen = tfx.components.StatisticsGen(
         examples=example_gen.outputs["examples"],

@@ -13,8 +13,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.pipeline import Pipeline
 
-# Plain DirectRunner first tries to download the Prism binary (Beam 2.68).
-BEAM_ARGS = ("--runner=FnApiRunner",)
+from pipeline.beam import LOCAL_RUNNER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +115,7 @@ def run_pipeline(pipeline: Pipeline, say: Callable[[str], None]) -> dict[str, No
 @contextmanager
 def _orchestrator_arguments() -> Iterator[None]:
     """BeamDagRunner's own Beam pipeline reads the arguments of the process, and offers no other way."""
-    saved, sys.argv = sys.argv, [sys.argv[0], *BEAM_ARGS]
+    saved, sys.argv = sys.argv, [sys.argv[0], LOCAL_RUNNER]
     try:
         yield
     finally:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
 
-from components.example_gen import QUARANTINE_KEY, read_quarantine
+from components.example_gen import QUARANTINE_KEY
 from components.manifest import Manifest
 from components.model_canary import DETAIL_PROPERTY
+from components.quarantine import read_quarantine, read_summary
 from models.evaluation import LOSS, TOP_1, TOP_5, joint_name
 from pipeline.config import Recipe
 from pipeline.console import typed_command, typed_path
@@ -41,14 +42,17 @@ def summary(recipe: Recipe, manifest: Manifest, results: Mapping[str, NodeResult
 
 
 def _data_lines(manifest: Manifest, example_gen: NodeResult) -> list[str]:
-    lost = read_quarantine(example_gen.outputs[QUARANTINE_KEY][0].uri)
+    quarantine = example_gen.outputs[QUARANTINE_KEY][0].uri
+    lost, reasons = read_quarantine(quarantine), read_summary(quarantine)["reasons"]
     splits = ", ".join(f"{len(manifest.split(s))} {s}" for s in ("train", "eval", "test") if manifest.split(s))
     lines = [
         f"  clips     {len(manifest.clips)} in ({splits}), {len(manifest.clips) - len(lost)} out, {len(lost)} dropped"
     ]
     lines += [f"            dropped: {row['path']}: {row['reason']}" for row in lost[:_MANY]]
+    if len(lost) > _MANY:
+        lines += [f"            {count} of them {reason}" for reason, count in list(reasons.items())[:_MANY]]
     if lost:
-        lines.append(f"            all of them: {example_gen.outputs[QUARANTINE_KEY][0].uri}")
+        lines.append(f"            all of them: {quarantine}")
     if manifest.ignored:
         shown = ", ".join(manifest.ignored[:_MANY])
         lines.append(f"            {len(manifest.ignored)} file(s) are not videos and were left alone: {shown}")

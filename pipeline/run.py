@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
 from components.baseline import PreviousBlessedModelStrategy
+from pipeline.beam import step_args
 from pipeline.config import Recipe, load_recipe
 from pipeline.dag import build_components
 from pipeline.data import PreparedData, prepare
-from pipeline.local import BEAM_ARGS, NodeResult, run_pipeline
+from pipeline.local import NodeResult, run_pipeline
 from pipeline.report import summary
 
 
 def run(
-    data: str, workdir: str, *, recipe: str, overrides: Iterable[str] = (), say: Callable[[str], None] = print
+    data: str,
+    workdir: str,
+    *,
+    recipe: str,
+    overrides: Iterable[str] = (),
+    beam: Sequence[str] = (),
+    say: Callable[[str], None] = print,
 ) -> Mapping[str, NodeResult]:
     """Runs a recipe on a data set.
 
@@ -26,6 +33,7 @@ def run(
       workdir: Local folder of everything that the run keeps: examples, models, metadata, logs, and ``pushed/``.
       recipe: Name of the recipe.
       overrides: ``key=value`` settings.
+      beam: Beam options, as in `step_args`.
       say: Called with each line for the user.
 
     Returns:
@@ -38,23 +46,39 @@ def run(
     """
     workdir = os.path.abspath(workdir)
     settings = load_recipe(recipe, overrides)
+    step_args(beam)  # A wrong option is told before anything is read.
     say(f"Checking {data} …")
     prepared, manifest = prepare(data, workdir, settings)
     say(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
-    results = run_nodes(settings, prepared, workdir, say)
+    results = run_nodes(settings, prepared, workdir, say, beam=beam)
     say(summary(settings, manifest, results))
     return results
 
 
 def run_nodes(
-    recipe: Recipe, data: PreparedData, workdir: str, say: Callable[[str], None], *, last: str = "Pusher"
+    recipe: Recipe,
+    data: PreparedData,
+    workdir: str,
+    say: Callable[[str], None],
+    *,
+    last: str = "Pusher",
+    beam: Sequence[str] = (),
 ) -> Mapping[str, NodeResult]:
     """Runs the pipeline on prepared data as far as the node `last`; gives what each node did, by node id.
 
     Raises:
+      ConfigError: If a Beam option is wrong.
       NodeFailedError: If a step fails.
     """
-    components = build_components(recipe, data, workdir=workdir, strategy=PreviousBlessedModelStrategy)
+    beam_args = step_args(beam)
+    components = build_components(
+        recipe,
+        data,
+        workdir=workdir,
+        strategy=PreviousBlessedModelStrategy,
+        decoders=len(os.sched_getaffinity(0)),
+        beam=beam,
+    )
     ids = [component.id for component in components]
     pipeline = Pipeline(
         pipeline_name="vivit",
@@ -62,6 +86,6 @@ def run_nodes(
         components=components[: ids.index(last) + 1],
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(os.path.join(workdir, "metadata.db")),
-        beam_pipeline_args=list(BEAM_ARGS),
+        beam_pipeline_args=beam_args,
     )
     return run_pipeline(pipeline, say)

@@ -4,56 +4,12 @@ import json
 
 import pytest
 import tensorflow as tf
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.types import artifact_utils, standard_artifacts
 
-from components.example_gen import (
-    Quarantine,
-    TooManyBadVideosError,
-    VideoExampleGen,
-    VideoExampleGenExecutor,
-    check_losses,
-    read_quarantine,
-)
-from components.manifest import Clip, read_manifest
+from components.example_gen import VideoExampleGen
+from components.quarantine import TooManyBadVideosError, read_quarantine
 from components.video import IngestConfig
 from schemas import features
-from tests.components.videos import write_video
-
-INGEST = IngestConfig(fps=10, short_side=24, max_bad_fraction=0.5)
-
-
-def write_manifest(folder, rows, damaged=()):
-    """Videos of ten frames and their manifest, prepared as one file per split; `damaged` files hold text."""
-    for path in {row[0] for row in rows}:
-        if path in damaged:
-            (folder / path).write_text("no video")
-        else:
-            write_video(folder / path, range(10))
-    lines = [",".join(map(str, row)) for row in rows]
-    (folder / "m.csv").write_text("\n".join(["path,start,end,label,split,camera", *lines]))
-    manifest = read_manifest(folder / "m.csv")
-    (folder / "manifest").mkdir()
-    for split in ("train", "eval"):
-        (folder / "manifest" / f"{split}.jsonl").write_text("".join(c.to_json() + "\n" for c in manifest.split(split)))
-    return manifest, str(folder / "manifest")
-
-
-def execute(folder, input_base, ingest=INGEST):
-    """Runs the component's own executor; gives (examples by split, rows of the quarantine)."""
-    component = VideoExampleGen(input_base, ("train", "eval"), ingest)
-    examples, quarantine = standard_artifacts.Examples(), Quarantine()
-    examples.uri, quarantine.uri = str(folder / "examples"), str(folder / "quarantine")
-    context = BaseBeamExecutor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"))
-    VideoExampleGenExecutor(context).Do(
-        {}, {"examples": [examples], "quarantine": [quarantine]}, dict(component.exec_properties)
-    )
-    found = {}
-    for split in ("train", "eval"):
-        paths = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], split) + "/*")
-        records = tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator()
-        found[split] = [tf.train.Example.FromString(record) for record in records]
-    return found, read_quarantine(quarantine.uri)
+from tests.components.ingest import execute, write_manifest
 
 
 def values(example, key):
@@ -136,29 +92,6 @@ def test_a_run_stops_when_too_much_is_lost_but_leaves_the_quarantine(tmp_path):
     assert first == "1 of 5 clips cannot be decoded (20.0%; ingest.max_bad_fraction allows 10.0%):"
     assert row.strip() == f"{tmp_path}/torn.mp4: cannot open it: Invalid data found when processing input"
     assert [row["id"] for row in read_quarantine(str(tmp_path / "quarantine"))] == ["torn.mp4"]
-
-
-def clip(clip_id, split, name):
-    return Clip(clip_id, f"/{clip_id}", clip_id, split, {"verb": name}, {})
-
-
-def test_a_run_stops_when_a_class_is_lost_from_a_split_however_small():
-    clips = [clip(f"{n}", "train", "run") for n in range(99)] + [clip("j", "train", "jump"), clip("k", "eval", "jump")]
-    lost = [{"id": "j", "path": "/j", "reason": "cannot open it"}]
-    with pytest.raises(
-        TooManyBadVideosError, match=r"^no clip is left of verb 'jump' in train:\n  /j: cannot open it$"
-    ):
-        check_losses(clips, lost, max_bad_fraction=0.5)
-    check_losses([*clips, clip("l", "train", "jump")], lost, max_bad_fraction=0.5)
-
-
-def test_no_more_than_twenty_reasons_are_listed():
-    clips = [clip(f"{n}", "train", "run") for n in range(50)]
-    lost = [{"id": f"{n}", "path": f"/{n}", "reason": "gone"} for n in range(30)]
-    with pytest.raises(TooManyBadVideosError) as caught:
-        check_losses(clips, lost, max_bad_fraction=0.1)
-    assert str(caught.value).count(": gone") == 20
-    assert str(caught.value).endswith("… and 10 more")
 
 
 def test_the_ingest_settings_are_part_of_what_the_cache_compares():

@@ -255,6 +255,12 @@ def test_a_group_in_two_splits_is_refused(folder):
     )
 
 
+def test_a_file_under_two_names_in_two_splits_is_refused(folder):
+    (folder.path / "link.mp4").symlink_to(folder.path / "a.mp4")
+    problem = problem_of(folder.write("m.csv", GOOD + "link.mp4,jump,eval\n./b.mp4,jump,train\n"))
+    assert f"{folder.path}/link.mp4 in split 'eval' and {folder.path}/a.mp4 in split 'train' are one file" in problem
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

@@ -119,3 +119,15 @@ def test_each_step_asks_for_its_resources(tmp_path):
     executors = yaml.safe_load(spec_file.read_text())["deploymentSpec"]["executors"]
     assert executors["Trainer_executor"]["container"]["resources"]["accelerator"] == {"type": "gpu", "count": "2"}
     assert executors["VideoExampleGen_executor"]["container"]["resources"]["memoryLimit"] == 16.0
+
+
+def test_each_beam_step_is_told_the_runner_and_ingest_its_decoders(tmp_path):
+    spec_file = tmp_path / "pipeline.yaml"
+    beam = ["runner=FlinkRunner", "flink_master=host:8081"]
+    compile_recipe("demo", output=str(spec_file), workdir="gs://bucket/run", image="image", beam=beam)
+    executors = yaml.safe_load(spec_file.read_text())["deploymentSpec"]["executors"]
+    for step in ("VideoExampleGen", "StatisticsGen", "Transform", "Evaluator"):
+        assert {"--runner=FlinkRunner", "--flink_master=host:8081"} <= set(
+            executors[f"{step}_executor"]["container"]["args"]
+        )
+    assert "--direct_num_workers=8" in executors["VideoExampleGen_executor"]["container"]["args"]

@@ -66,6 +66,7 @@ def test_a_command_that_is_none_or_lacks_arguments_ends_with_its_usage(capfd, ar
         (["--set", "train.epochs"], "--set train.epochs: wanted key=value"),
         (["--set", "ingest.fps=0"], "ingest: ingest.fps is 0.0; it must be between 0.1 and 1000"),
         (["--set", "data.heads=verb"], "no head 'verb'; the manifest has label"),
+        (["--set", "ingest.shard_mb=0"], "ingest: ingest.shard_mb is 0; it must be between 1 and 10000"),
         (["--set", "evaluation.split=test"], "no clip in split 'test', which evaluation.split names"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

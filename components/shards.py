@@ -1,0 +1,224 @@
+"""Which clip is stored in which shard, and how a shard is written.
+
+Contract: the same clips and settings give the same shards, byte for byte, whatever runs the work, in whatever order and
+how often. A shard is planned before anything is decoded, is decoded and written by one worker, and appears under its
+name when it is complete; so a retry does it again and changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import logging
+import math
+import os
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.metrics import Metrics
+
+from components.manifest import Clip
+from components.quarantine import ClipsUnaccountedError, Outcome, row
+from components.remote import load_filesystem
+from components.video import IngestConfig, StoredClip, VideoError, store_clip
+from schemas import features
+
+# A small set has some shards, too: they are what workers share.
+_LEAST_SHARDS = 8
+# Of a video whose manifest names no end, as small videos for training have it: 1 Mbit/s.
+_VIDEO_BYTES_PER_SECOND = 125_000
+# Of JPEG at the quality that is stored.
+_BYTES_PER_PIXEL = 0.3
+# JPEG is compressed: more effort saves 1 % and takes eight times as long.
+_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
+_METRICS = "vivit/ingest"
+_logger = logging.getLogger("vivit.ingest")
+
+
+class Shard(NamedTuple):
+    """A shard to write, and where its clips stand in the plan: as small as a cluster's queue wants it."""
+
+    split: str
+    index: int
+    count: int
+    offset: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        """Path below the artifact, as TFX reads it."""
+        return os.path.join(f"Split-{self.split}", f"data_tfrecord-{self.index:05d}-of-{self.count:05d}.gz")
+
+
+def estimated_bytes(clip: Clip, config: IngestConfig) -> float:
+    """Bytes that a clip takes when it is stored, roughly: nothing is decoded to know."""
+    seconds = clip.size / _VIDEO_BYTES_PER_SECOND if clip.end is None else clip.end - clip.start
+    return max(1.0, seconds * config.fps) * config.short_side**2 * 4 / 3 * _BYTES_PER_PIXEL
+
+
+def plan_shards(clips: Iterable[Clip], config: IngestConfig) -> list[list[Clip]]:
+    """Spreads the clips of one split over shards of about `config.shard_mb`, at least 8 where there are enough videos.
+
+    Neighbouring clips of one video, up to a quarter of a shard, go to one shard, so that they are decoded together.
+    Within it the order is by a hash of the id: neighbouring records are of different videos and classes.
+    """
+    sized = [(clip, estimated_bytes(clip, config)) for clip in clips]
+    total = sum(size for _, size in sized)
+    wanted = max(_LEAST_SHARDS, math.ceil(total / (config.shard_mb * 1e6)))
+    runs = sorted(_runs(sized, most=total / wanted / 4), key=lambda run: (-run[0], _digest(run[1][0])))
+    # The largest first, each into the shard that is the smallest so far.
+    shards = [(0.0, index, []) for index in range(min(wanted, len(runs)))]
+    for size, run in runs:
+        filled, index, shard = heapq.heappop(shards)
+        heapq.heappush(shards, (filled + size, index, shard + run))
+    return [sorted(shard, key=_digest) for _, _, shard in sorted(shards, key=lambda shard: shard[1])]
+
+
+def _runs(sized: list[tuple[Clip, float]], most: float) -> Iterator[tuple[float, list[Clip]]]:
+    """Neighbouring clips of one video, up to `most` bytes or one clip, with their bytes."""
+    in_time = sorted(sized, key=lambda item: (item[0].path, item[0].start, item[0].id))
+    for _, of_video in itertools.groupby(in_time, key=lambda item: item[0].path):
+        filled, run = 0.0, []
+        for clip, size in of_video:
+            if run and filled + size > most:
+                yield filled, run
+                filled, run = 0.0, []
+            filled, run = filled + size, [*run, clip]
+        yield filled, run
+
+
+def _digest(clip: Clip) -> bytes:
+    return hashlib.sha256(clip.id.encode()).digest()
+
+
+def write_plan(path: str, clips: Iterable[Clip], config: IngestConfig) -> list[Shard]:
+    """Plans the shards of all splits; writes their clips, one a line and shard after shard, to `path`."""
+    by_split: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_split.setdefault(clip.split, []).append(clip)
+    shards, offset = [], 0
+    with tf.io.gfile.GFile(path, "wb") as file:
+        for split, members in by_split.items():
+            planned = plan_shards(members, config)
+            for index, shard in enumerate(planned):
+                lines = "".join(clip.to_json() + "\n" for clip in shard).encode()
+                file.write(lines)
+                shards.append(Shard(split, index, len(planned), offset, len(lines)))
+                offset += len(lines)
+    return shards
+
+
+class WriteShards(beam.DoFn):
+    """Decodes and writes the shards of a plan, each in one piece."""
+
+    def __init__(self, plan: str, folder: str, config: IngestConfig):
+        """Makes the step.
+
+        Args:
+          plan: File that `write_plan` wrote.
+          folder: Folder (any URI) of the examples; the plan's own folder takes what is not finished.
+          config: How frames are stored.
+        """
+        self._plan, self._folder, self._config = plan, folder, config
+        self._good, self._bad = (Metrics.counter(_METRICS, name) for name in ("good", "bad"))
+
+    def process(self, shard: Shard) -> Iterator[Outcome]:
+        """Writes one shard and yields what became of its clips."""
+        with tf.io.gfile.GFile(self._plan, "rb") as file:
+            file.seek(shard.offset)
+            lines = file.read(shard.length).decode().splitlines()
+        unfinished = os.path.join(os.path.dirname(self._plan), uuid.uuid4().hex)
+        outcome = write_shard(unfinished, shard.split, [Clip.from_json(line) for line in lines], self._config)
+        tf.io.gfile.rename(unfinished, os.path.join(self._folder, shard.name), overwrite=True)
+        self._good.inc(outcome.examples)
+        self._bad.inc(len(outcome.rows))
+        for lost in outcome.rows:
+            Metrics.counter(_METRICS, f"bad/{lost['stage']}").inc()
+        lost = f", {len(outcome.rows)} in quarantine" if outcome.rows else ""
+        _logger.info(
+            "%s: shard %d of %d written, %d clips%s", shard.split, shard.index + 1, shard.count, outcome.examples, lost
+        )
+        yield outcome
+
+
+def write_shard(path: str, split: str, clips: Sequence[Clip], config: IngestConfig) -> Outcome:
+    """Decodes clips and writes their raw examples to one file, in the order of `clips`.
+
+    Raises:
+      ClipsUnaccountedError: If the decoder does not give back each clip once.
+    """
+    rows: list[dict[str, Any]] = []
+    with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
+        for record in in_order([clip.id for clip in clips], _decoded(clips, config, rows)):
+            if record:
+                writer.write(record)
+    return Outcome(split, len(clips) - len(rows), tuple(rows))
+
+
+def in_order(ids: Sequence[str], records: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Yields records, which come with their ids, in the order of `ids`; those before their turn wait on the disk.
+
+    Raises:
+      ClipsUnaccountedError: If the records are not one for each id.
+    """
+    turn, waiting = 0, {}
+    with tempfile.TemporaryFile() as spool:
+        for clip_id, record in records:
+            if turn < len(ids) and clip_id == ids[turn]:
+                yield record
+                turn += 1
+            else:
+                waiting[clip_id] = (spool.seek(0, os.SEEK_END), len(record))
+                spool.write(record)
+            while turn < len(ids) and ids[turn] in waiting:
+                offset, length = waiting.pop(ids[turn])
+                spool.seek(offset)
+                yield spool.read(length)
+                turn += 1
+    if waiting or turn < len(ids):
+        wrong = ", ".join([*waiting, *ids[turn : turn + 1]])
+        raise ClipsUnaccountedError(f"clips were lost or doubled by the decoder ({wrong}); run the ingest again")
+
+
+def _decoded(clips: Sequence[Clip], config: IngestConfig, rows: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Ids and records, the clips of one video together; nothing for a clip that is lost, which gets one of `rows`."""
+    by_video: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_video.setdefault(clip.path, []).append(clip)
+    for video, segments in by_video.items():
+        load_filesystem(video)
+        segments.sort(key=lambda clip: (clip.start, clip.id))
+        for index, stored in _store_segments(video, [(clip.start, clip.end) for clip in segments], config):
+            if isinstance(stored, VideoError):
+                rows.append(row(segments[index], stored))
+                yield segments[index].id, b""
+            else:
+                yield segments[index].id, clip_to_example(segments[index], stored).SerializeToString(deterministic=True)
+
+
+def _store_segments(path: str, segments, config: IngestConfig) -> Iterator[tuple[int, StoredClip | VideoError]]:
+    for index, (start, end) in enumerate(segments):
+        try:
+            yield index, store_clip(path, config, start=start, end=end)
+        except VideoError as error:
+            yield index, error
+
+
+def clip_to_example(clip: Clip, stored: StoredClip) -> tf.train.Example:
+    """The raw example of a decoded clip."""
+    return features.raw_example(
+        clip_id=clip.id,
+        group=clip.group,
+        frames=stored.frames,
+        size=stored.size,
+        fps=stored.fps,
+        start=stored.start,
+        duration=stored.duration,
+        labels={head: [name] for head, name in clip.labels.items()},
+        slices=clip.slices,
+    )

@@ -1,0 +1,35 @@
+"""Which Beam runner the steps use, and with what arguments: this machine's own, or any that ``--beam`` names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.config import ConfigError
+
+# Plain DirectRunner first tries to download the Prism binary (Beam 2.68).
+LOCAL_RUNNER = "--runner=FnApiRunner"
+# TFX packs itself for the workers, for seconds in each step, unless it is told of their image. Here they are threads.
+_NO_PACKAGE = "--sdk_container_image=none"
+
+
+def step_args(settings: Sequence[str] = ()) -> list[str]:
+    """Beam arguments of every step.
+
+    Args:
+      settings: Beam's own options as ``key=value``, or ``key`` alone; without ``runner=…`` the steps run here.
+
+    Raises:
+      ConfigError: If a setting is not of that form.
+    """
+    for setting in settings:
+        if setting.startswith("-") or not setting.partition("=")[0].isidentifier():
+            raise ConfigError(f"--beam {setting}: wanted KEY=VALUE or KEY, e.g. --beam runner=FlinkRunner")
+    given = [f"--{setting}" for setting in settings]
+    elsewhere = any(setting.startswith("runner=") for setting in settings)
+    return given if elsewhere else [LOCAL_RUNNER, _NO_PACKAGE, *given]
+
+
+def ingest_args(decoders: int, settings: Sequence[str] = ()) -> list[str]:
+    """Beam arguments of the step that decodes: `decoders` threads on this machine, unless `settings` say otherwise."""
+    threads = ["direct_running_mode=multi_threading", f"direct_num_workers={decoders}"]
+    return step_args([*threads, *settings])
