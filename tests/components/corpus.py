@@ -226,18 +226,15 @@ def _flipped_bits(path: Path) -> None:
     path.write_bytes(content)
 
 
-def _write_huge_jpeg(path: Path, declare: bytes) -> None:
-    """A motion JPEG whose pictures say in their frame header (SOF0) that they are of another size."""
-    write_video(path, range(3), codec="mjpeg")
-    content = path.read_bytes()
-    header = bytes.fromhex("ffc0 0011 08") + (48).to_bytes(2, "big") + (64).to_bytes(2, "big")
-    assert content.count(header) == 3
-    path.write_bytes(content.replace(header, header[:5] + declare))
-
-
 @_bad("huge_picture.avi", "ingest.max_pixels")
 def _huge_picture(path: Path) -> None:
-    _write_huge_jpeg(path, (16000).to_bytes(2, "big") * 2)
+    # Both the stream's format (width and height of its bitmap header) and each frame header (SOF0) tell the size.
+    write_video(path, range(3), codec="mjpeg")
+    content = bytearray(path.read_bytes())
+    bitmap = content.index(b"strf") + 12
+    content[bitmap : bitmap + 8] = (60000).to_bytes(4, "little") * 2
+    frame = bytes.fromhex("ffc0 0011 08")
+    path.write_bytes(content.replace(frame + bytes.fromhex("0030 0040"), frame + (60000).to_bytes(2, "big") * 2))
 
 
 @_bad("huge_screen.gif", "ingest.max_pixels")
