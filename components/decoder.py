@@ -157,7 +157,8 @@ def main() -> None:
 
 
 def _listen(requests: queue.SimpleQueue) -> None:
-    for line in sys.stdin.buffer:
+    # Unbuffered, as a lock held here would turn the end of the process into another error.
+    for line in sys.stdin.buffer.raw:
         requests.put(line)
     os._exit(0)
 

@@ -81,8 +81,8 @@ class Video:
 
     def _from_keyframe(self, start: Fraction) -> Iterator[VideoFrame]:
         fresh, self._first = self._first, None
-        if fresh is not None and (start <= 0 or not self.seekable):
-            return itertools.chain([fresh], self._decoded)
+        if not self.seekable or (fresh is not None and start <= 0):
+            return itertools.chain([fresh] if fresh else [], self._decoded)
         for target in (start, start - _FURTHER_BACK, Fraction(0)):
             timestamp = self._origin + max(0, int(target / self._stream.time_base))
             self._container.seek(timestamp, stream=self._stream, backward=True)
