@@ -7,14 +7,13 @@ segment with a line of JSON and the bytes of its frames.
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
-import queue
 import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -86,9 +85,12 @@ class Decoder:
 class _Child:
     def __init__(self):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        kept, self._lifeline = os.pipe()
+        command = [sys.executable, "-m", __name__, str(kept)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=[kept]
         )
+        os.close(kept)
         self._buffer = bytearray()
 
     def ask(self, request: dict[str, Any]) -> None:
@@ -132,18 +134,21 @@ class _Child:
     def kill(self) -> None:
         with self._process:
             self._process.kill()
+        os.close(self._lifeline)
 
 
 def main() -> None:
-    """Answers the requests on standard input; ends with it, also in the midst of a video."""
+    """Answers the requests on standard input; ends with its parent, also in the midst of a video."""
+    # The kernel signals the end of the pipe that only the parent can write to, even while no Python can run here.
+    lifeline = int(sys.argv[1])
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
     # Where memory runs out, the kernel is to take this process and not its parent.
     with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
-    requests: queue.SimpleQueue = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     out = sys.stdout.buffer
-    while True:
-        request = json.loads(requests.get())
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
         config = IngestConfig(**request["config"])
         for place, stored in store_segments(request["path"], request["segments"], config):
             if isinstance(stored, VideoError):
@@ -154,13 +159,6 @@ def main() -> None:
             out.write(json.dumps({"place": place, **head}).encode() + b"\n")
             out.writelines(frames)
             out.flush()
-
-
-def _listen(requests: queue.SimpleQueue) -> None:
-    # Unbuffered, as a lock held here would turn the end of the process into another error.
-    for line in sys.stdin.buffer.raw:
-        requests.put(line)
-    os._exit(0)
 
 
 if __name__ == "__main__":

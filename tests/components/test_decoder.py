@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,24 @@ def test_a_video_that_kills_its_decoder_says_so(tmp_path):
                 os.kill(pid, signal.SIGSEGV)
             call.join()
     assert [error.reason for _, error in found] == ["it ended the decoder process (SIGSEGV)"]
+
+
+def test_a_decoder_ends_with_its_parent_though_it_hangs(tmp_path):
+    os.mkfifo(tmp_path / "hangs.mp4")
+    lone_parent = f"""
+from components.decoder import Decoder
+from components.video import IngestConfig
+list(Decoder(IngestConfig()).store_segments({str(tmp_path / "hangs.mp4")!r}, [(0, None)]))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", lone_parent])
+    with open(tmp_path / "hangs.mp4", "wb"):
+        (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        parent.kill()
+        parent.wait()
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{child}/cwd").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{child}/cwd").exists()
 
 
 def test_the_decoder_loads_no_tensorflow():
