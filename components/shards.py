@@ -140,7 +140,7 @@ class WriteShards(beam.DoFn):
         """Writes one shard and yields what became of its clips."""
         with tf.io.gfile.GFile(self._plan, "rb") as file:
             file.seek(shard.offset)
-            lines = file.read(shard.length).decode().splitlines()
+            lines = file.read(shard.length).decode().split("\n")[:-1]
         unfinished = os.path.join(os.path.dirname(self._plan), uuid.uuid4().hex)
         outcome = write_shard(unfinished, shard.split, [Clip.from_json(line) for line in lines], self._decoder)
         tf.io.gfile.rename(unfinished, os.path.join(self._folder, shard.name), overwrite=True)

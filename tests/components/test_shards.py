@@ -20,10 +20,11 @@ from components.video import IngestConfig
 from tests.components.ingest import contents, ingest, write_manifest
 
 ROOT = Path(__file__).parents[2]
-# Ten one-clip videos and one with four segments, a torn one, and one that is too short for its segment.
+# Ten one-clip videos, one with four segments (and a line separator that JSON keeps), a torn one, and a segment after
+# the end of its video.
 ROWS = [
     *((f"{n}.mp4", "", "", "jump" if n % 2 else "run", "eval" if n > 6 else "train", "left") for n in range(10)),
-    *(("long.mp4", start / 10, start / 10 + 0.2, "run", "train", "right") for start in (0, 2, 4, 6)),
+    *(("long.mp4", start / 10, start / 10 + 0.2, "run", "train", "far\u2028right") for start in (0, 2, 4, 6)),
     ("torn.mp4", "", "", "jump", "train", "left"),
     ("0.mp4", 5, 6, "jump", "train", ""),
 ]
