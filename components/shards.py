@@ -22,10 +22,11 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.metrics import Metrics
 
+from components.decoder import Decoder
 from components.manifest import Clip
 from components.quarantine import ClipsUnaccountedError, Outcome, row
 from components.remote import load_filesystem
-from components.video import IngestConfig, StoredClip, VideoError, store_clip
+from components.video import IngestConfig, StoredClip, VideoError
 from schemas import features
 
 # A small set has some shards, too: they are what workers share.
@@ -127,13 +128,21 @@ class WriteShards(beam.DoFn):
         self._plan, self._folder, self._config = plan, folder, config
         self._good, self._bad = (Metrics.counter(_METRICS, name) for name in ("good", "bad"))
 
+    def setup(self) -> None:
+        """Has a decoder for all shards of this worker."""
+        self._decoder = Decoder(self._config)
+
+    def teardown(self) -> None:
+        """Ends its processes."""
+        self._decoder.close()
+
     def process(self, shard: Shard) -> Iterator[Outcome]:
         """Writes one shard and yields what became of its clips."""
         with tf.io.gfile.GFile(self._plan, "rb") as file:
             file.seek(shard.offset)
             lines = file.read(shard.length).decode().splitlines()
         unfinished = os.path.join(os.path.dirname(self._plan), uuid.uuid4().hex)
-        outcome = write_shard(unfinished, shard.split, [Clip.from_json(line) for line in lines], self._config)
+        outcome = write_shard(unfinished, shard.split, [Clip.from_json(line) for line in lines], self._decoder)
         tf.io.gfile.rename(unfinished, os.path.join(self._folder, shard.name), overwrite=True)
         self._good.inc(outcome.examples)
         self._bad.inc(len(outcome.rows))
@@ -146,7 +155,7 @@ class WriteShards(beam.DoFn):
         yield outcome
 
 
-def write_shard(path: str, split: str, clips: Sequence[Clip], config: IngestConfig) -> Outcome:
+def write_shard(path: str, split: str, clips: Sequence[Clip], decoder: Decoder) -> Outcome:
     """Decodes clips and writes their raw examples to one file, in the order of `clips`.
 
     Raises:
@@ -154,7 +163,7 @@ def write_shard(path: str, split: str, clips: Sequence[Clip], config: IngestConf
     """
     rows: list[dict[str, Any]] = []
     with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
-        for record in in_order([clip.id for clip in clips], _decoded(clips, config, rows)):
+        for record in in_order([clip.id for clip in clips], _decoded(clips, decoder, rows)):
             if record:
                 writer.write(record)
     return Outcome(split, len(clips) - len(rows), tuple(rows))
@@ -185,7 +194,7 @@ def in_order(ids: Sequence[str], records: Iterable[tuple[str, bytes]]) -> Iterat
         raise ClipsUnaccountedError(f"clips were lost or doubled by the decoder ({wrong}); run the ingest again")
 
 
-def _decoded(clips: Sequence[Clip], config: IngestConfig, rows: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+def _decoded(clips: Sequence[Clip], decoder: Decoder, rows: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
     """Ids and records, the clips of one video together; nothing for a clip that is lost, which gets one of `rows`."""
     by_video: dict[str, list[Clip]] = {}
     for clip in clips:
@@ -193,20 +202,12 @@ def _decoded(clips: Sequence[Clip], config: IngestConfig, rows: list[dict[str, A
     for video, segments in by_video.items():
         load_filesystem(video)
         segments.sort(key=lambda clip: (clip.start, clip.id))
-        for index, stored in _store_segments(video, [(clip.start, clip.end) for clip in segments], config):
+        for index, stored in decoder.store_segments(video, [(clip.start, clip.end) for clip in segments]):
             if isinstance(stored, VideoError):
                 rows.append(row(segments[index], stored))
                 yield segments[index].id, b""
             else:
                 yield segments[index].id, clip_to_example(segments[index], stored).SerializeToString(deterministic=True)
-
-
-def _store_segments(path: str, segments, config: IngestConfig) -> Iterator[tuple[int, StoredClip | VideoError]]:
-    for index, (start, end) in enumerate(segments):
-        try:
-            yield index, store_clip(path, config, start=start, end=end)
-        except VideoError as error:
-            yield index, error
 
 
 def clip_to_example(clip: Clip, stored: StoredClip) -> tf.train.Example:

@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from PIL import Image
 
+from components.decoder import Decoder
 from components.importers.tables import read_tables
 from components.manifest import absolute_path
 from components.probe import Probe, probe
 from components.table import SPLIT_ALIASES, SPLITS, VIDEO_SUFFIXES, ManifestError, video_files
-from components.video import IngestConfig, VideoError, store_clip
+from components.video import IngestConfig, VideoError
 
 # Frames as small as they are shown; rate and limits are those of ingest.
 _CONFIG = IngestConfig(short_side=96, jpeg_quality=80)
@@ -128,16 +129,16 @@ def check(clips: Sequence[Checkable], *, workers: int, filmstrips: int) -> Itera
 
     Args:
       clips: What to check.
-      workers: Files that are decoded at a time. Decoding leaves Python, so threads use all cores.
+      workers: Files that are decoded at a time. Each has a decoder process.
       filmstrips: How many good clips of each class get a filmstrip.
     """
     files = collections.defaultdict(list)
     for clip in clips:
         files[clip.file].append(clip)
     left = collections.Counter(dict.fromkeys((clip.label for clip in clips), filmstrips))
-    with ThreadPoolExecutor(workers) as pool:
+    with Decoder(_CONFIG) as decoder, ThreadPoolExecutor(workers) as pool:
         try:
-            for checked in pool.map(lambda file: _check_file(file, files[file], filmstrips > 0), files):
+            for checked in pool.map(lambda file: _check_file(file, files[file], decoder, filmstrips > 0), files):
                 for found in checked:
                     shown = left[found.clip.label] > 0 and not found.is_bad
                     left[found.clip.label] -= shown
@@ -146,18 +147,15 @@ def check(clips: Sequence[Checkable], *, workers: int, filmstrips: int) -> Itera
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _check_file(file: str, clips: Sequence[Checkable], with_filmstrip: bool) -> list[Checked]:
-    told = probe(file)
-    checked = []
-    for clip in clips:
-        try:
-            stored = store_clip(file, _CONFIG, start=clip.start or 0.0, end=clip.end)
-        except VideoError as error:
-            checked.append(Checked(clip, told, told.duration, error.stage, error.reason))
+def _check_file(file: str, clips: Sequence[Checkable], decoder: Decoder, with_filmstrip: bool) -> list[Checked]:
+    told, checked = probe(file), {}
+    for index, stored in decoder.store_segments(file, [(clip.start or 0.0, clip.end) for clip in clips]):
+        if isinstance(stored, VideoError):
+            checked[index] = Checked(clips[index], told, told.duration, stored.stage, stored.reason)
         else:
             filmstrip = _filmstrip(stored.frames) if with_filmstrip else b""
-            checked.append(Checked(clip, told, stored.duration, filmstrip=filmstrip))
-    return checked
+            checked[index] = Checked(clips[index], told, stored.duration, filmstrip=filmstrip)
+    return [checked[index] for index in range(len(clips))]
 
 
 def _filmstrip(frames: Sequence[bytes]) -> bytes:

@@ -1,6 +1,7 @@
-"""Real videos whose frames show their own number."""
+"""Real videos whose frames show their own number, and which way up they are."""
 
 import io
+import struct
 from fractions import Fraction
 
 import av
@@ -11,35 +12,101 @@ BARS = 8
 
 
 def counter(number, height=48, width=64):
-    """A frame that shows its number: eight upright bars, one per bit."""
+    """A frame that shows its number: eight upright bars, one per bit, and at its foot the opposite bits."""
     bits = number >> (BARS - 1 - np.arange(width) * BARS // width) & 1
-    return np.broadcast_to(np.where(bits, 220, 30)[None, :, None], (height, width, 3)).astype(np.uint8)
+    foot = np.arange(height)[:, None] >= height * 3 // 4
+    return np.repeat(np.where(bits ^ foot, 220, 30)[..., None], 3, axis=2).astype(np.uint8)
 
 
 def pixels_of(jpeg):
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("L")).astype(float)
 
 
+def number_of(pixels):
+    """The number that a picture shows, or None if it does not show one upright."""
+    rows = len(pixels)
+    head, foot = (
+        [bool(bar[len(bar) // 2] > 125) for bar in np.array_split(part.mean(axis=0), BARS)]
+        for part in (pixels[: rows * 5 // 8], pixels[rows * 7 // 8 :])
+    )
+    upright = foot == [not bit for bit in head]
+    return int("".join("01"[bit] for bit in head), 2) if upright else None
+
+
 def numbers(clip):
     """The numbers that the frames of a stored clip show."""
-    rows = [pixels_of(jpeg).mean(axis=0) for jpeg in clip.frames]
-    bars = [[bar[len(bar) // 2] > 125 for bar in np.array_split(row, BARS)] for row in rows]
-    return [int("".join("01"[bit] for bit in bits), 2) for bits in bars]
+    return [number_of(pixels_of(jpeg)) for jpeg in clip.frames]
 
 
-def write_video(path, times, *, size=(48, 64), codec="libx264", tick=Fraction(1, 10), aspect=None, muxer=None):
-    """Writes a counted frame at each of `times`, in ticks, with B-frames and a keyframe every 12 frames."""
+ENCODERS = {
+    "libx264": ("yuv444p", {"g": "12", "bf": "2"}),
+    "libx265": ("yuv420p", {"g": "12", "bf": "2", "x265-params": "log-level=none"}),
+    "libvpx-vp9": ("yuv420p", {"g": "12", "deadline": "realtime"}),
+    "libvpx": ("yuv420p", {"g": "12", "deadline": "realtime"}),
+    "libsvtav1": ("yuv420p", {"g": "12", "preset": "12"}),
+    "mpeg4": ("yuv420p", {"g": "12", "bf": "2"}),
+    "mpeg2video": ("yuv420p", {"g": "12", "bf": "2"}),
+    "mjpeg": ("yuvj420p", {}),
+    "gif": ("gray", {}),
+}
+
+
+def write_video(
+    path,
+    times,
+    *,
+    frames=None,
+    size=(48, 64),
+    codec="libx264",
+    pixels=None,
+    tick=Fraction(1, 10),
+    aspect=None,
+    muxer=None,
+    encoder=None,
+    prepare=None,
+):
+    """Writes a frame at each of `times`, in ticks, with B-frames and a keyframe every 12 frames.
+
+    Args:
+      path: The name says the container.
+      times: Timestamps.
+      frames: uint8 [T, H, W, 3]; None for frames that show 0, 1, 2, …
+      size: (height, width).
+      codec: Name of the encoder.
+      pixels: Format of its pixels; None for the codec's own.
+      tick: Seconds between timestamps.
+      aspect: Width over height of a pixel.
+      muxer: Options of the container.
+      encoder: Options of the encoder, besides its own.
+      prepare: Called with the stream before the first frame.
+    """
+    own_pixels, own_options = ENCODERS[codec]
     with av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(codec, rate=1 / tick)
         stream.height, stream.width = size
-        stream.pix_fmt = "yuv444p" if codec == "libx264" else "yuv420p"
+        stream.pix_fmt = pixels or own_pixels
         stream.time_base = stream.codec_context.time_base = tick
-        stream.options = {"g": "12"} if codec == "libvpx-vp9" else {"g": "12", "bf": "2"}
+        stream.options = {**own_options, **(encoder or {})}
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
+        if prepare:
+            prepare(stream)
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(counter(number, *size))
+            frame = av.VideoFrame.from_ndarray(counter(number, *size) if frames is None else frames[number])
             frame.pts, frame.time_base = time, tick
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return str(path)
+
+
+# Rows of the display matrix as a phone writes it (ISO/IEC 14496-12, 8.3.2): (x, y) -> (a x + c y, b x + d y).
+UPRIGHT = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+def turn(path, clockwise):
+    """Writes a display matrix into the track header of an MP4 or MOV file."""
+    a, b, c, d = UPRIGHT[clockwise]
+    with open(path, "rb+") as file:
+        matrix = file.read().index(b"tkhd") + 4 + 40
+        file.seek(matrix)
+        file.write(struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30))

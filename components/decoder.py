@@ -1,0 +1,167 @@
+"""Decodes in a child process, so that a video which hangs or kills its decoder costs its own clips only.
+
+The child decodes file after file and imports no TensorFlow. The parent asks in lines of JSON; the child answers each
+segment with a line of JSON and the bytes of its frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from components.video import IngestConfig, StoredClip, VideoError, store_segments
+
+_CHUNK = 1 << 20
+
+
+class Decoder:
+    """`store_segments` behind a wall. Threads may share one: each call at a time has a child process of its own."""
+
+    def __init__(self, config: IngestConfig):
+        """Starts nothing: a child starts with the first video, and stays for the next."""
+        self._config, self._idle = config, []
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the child processes."""
+        while self._idle:
+            self._idle.pop().kill()
+
+    def store_segments(
+        self, path: str, segments: Sequence[tuple[float, float | None]]
+    ) -> Iterator[tuple[int, StoredClip | VideoError]]:
+        """As `components.video.store_segments`; a segment that hangs or kills its decoder gives a VideoError.
+
+        Each segment may take `config.max_seconds` after the one before it.
+        """
+        waiting = list(range(len(segments)))
+        for place, stored in self._attempt(path, segments):
+            waiting.remove(place)
+            yield place, stored
+        if len(segments) > 1:
+            # The guilty one is not known: each that is left is tried alone.
+            for place in waiting:
+                yield from ((place, stored) for _, stored in self.store_segments(path, [segments[place]]))
+
+    def _attempt(
+        self, path: str, segments: Sequence[tuple[float, float | None]]
+    ) -> Iterator[tuple[int, StoredClip | VideoError]]:
+        """Stores segments until done, or the child is lost; the loss of a single one is its error."""
+        child = self._idle.pop() if self._idle else _Child()
+        whole = False
+        try:
+            child.ask({"path": path, "segments": list(segments), "config": dataclasses.asdict(self._config)})
+            for _ in segments:
+                yield child.answer(path, time.monotonic() + self._config.max_seconds)
+            whole = True
+        except TimeoutError:
+            reason = f"it took longer than ingest.max_seconds = {self._config.max_seconds:g} s"
+            if len(segments) == 1:
+                yield 0, VideoError(path, "decode", reason)
+        except EOFError:
+            if len(segments) == 1:
+                yield 0, VideoError(path, "decode", f"it ended the decoder process ({child.last_words()})")
+        finally:
+            if whole:
+                self._idle.append(child)
+            else:
+                child.kill()
+
+
+class _Child:
+    def __init__(self):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        self._buffer = bytearray()
+
+    def ask(self, request: dict[str, Any]) -> None:
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise EOFError from error
+
+    def answer(self, path: str, deadline: float) -> tuple[int, StoredClip | VideoError]:
+        while b"\n" not in self._buffer:
+            self._read(deadline)
+        line, _, rest = self._buffer.partition(b"\n")
+        self._buffer, head = rest, json.loads(line)
+        place = head["place"]
+        if "reason" in head:
+            return place, VideoError(path, head["stage"], head["reason"])
+        while len(self._buffer) < sum(head["lengths"]):
+            self._read(deadline)
+        frames, at = [], 0
+        for length in head["lengths"]:
+            frames.append(bytes(self._buffer[at : at + length]))
+            at += length
+        del self._buffer[:at]
+        return place, StoredClip(tuple(frames), tuple(head["size"]), head["fps"], head["start"])
+
+    def _read(self, deadline: float) -> None:
+        ready = select.poll()
+        ready.register(self._process.stdout, select.POLLIN)
+        if not ready.poll(max(0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+        chunk = os.read(self._process.stdout.fileno(), _CHUNK)
+        if not chunk:
+            raise EOFError
+        self._buffer += chunk
+
+    def last_words(self) -> str:
+        status = self._process.wait()
+        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+    def kill(self) -> None:
+        with self._process:
+            self._process.kill()
+
+
+def main() -> None:
+    """Answers the requests on standard input; ends with it, also in the midst of a video."""
+    # Where memory runs out, the kernel is to take this process and not its parent.
+    with open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")
+    requests: queue.SimpleQueue = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    out = sys.stdout.buffer
+    while True:
+        request = json.loads(requests.get())
+        config = IngestConfig(**request["config"])
+        for place, stored in store_segments(request["path"], request["segments"], config):
+            if isinstance(stored, VideoError):
+                head, frames = {"stage": stored.stage, "reason": stored.reason}, ()
+            else:
+                frames = stored.frames
+                head = {"lengths": [*map(len, frames)], "size": stored.size, "fps": stored.fps, "start": stored.start}
+            out.write(json.dumps({"place": place, **head}).encode() + b"\n")
+            out.writelines(frames)
+            out.flush()
+
+
+def _listen(requests: queue.SimpleQueue) -> None:
+    # Unbuffered, as a lock held here would turn the end of the process into another error.
+    for line in sys.stdin.buffer.raw:
+        requests.put(line)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

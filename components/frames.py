@@ -1,0 +1,187 @@
+"""Opens a video and gives its frames with the times at which a player shows them.
+
+Contract: times count from the first frame, in seconds, and come from timestamps, never from counts or rates that a
+header tells; whatever is wrong with a file becomes a `VideoError` that says so in words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import av
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+
+# Formats with an index of keyframes. Others seek to anywhere, so they are read from their beginning.
+_INDEXED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# Containers round timestamps to the tick of their clock. A clock coarser than this one counts frames, and is exact.
+_MOST_ROUNDING = Fraction(1, 1000)
+# More than this share of a video must be missing at its end for it to count as cut off: containers round.
+_CUT_OFF = Fraction(1, 10)
+# A seek may land on a keyframe that is decoded before its target but shown after it; then one from further back.
+_FURTHER_BACK = 10
+
+
+class VideoError(ValueError):
+    """A clip cannot be decoded: `stage` (open, decode, segment) and `reason`, in words."""
+
+    def __init__(self, path: str, stage: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.stage, self.reason = path, stage, reason
+
+
+class TimedFrame(NamedTuple):
+    """A frame, when it is shown, and the shape of its pixels."""
+
+    time: Fraction  # seconds from the first frame
+    duration: Fraction  # seconds
+    rounding: Fraction  # of the container's clock, seconds
+    aspect: Fraction  # width over height of a pixel
+    frame: VideoFrame
+
+
+class Video:
+    """An open video; made by `open_video`.
+
+    Attributes:
+      seekable: Whether frames may be asked for more than once.
+    """
+
+    def __init__(self, path: str, container: av.container.InputContainer, stream: av.VideoStream):
+        self._path, self._container, self._stream = path, container, stream
+        self._decoded = container.decode(stream)
+        self._first = next(self._decoded, None)
+        # Times count from the first frame, which is not always where the container says that the stream starts.
+        self._origin = self._first.pts if self._first else None
+        self.seekable = self._origin is not None and container.format.name in _INDEXED_FORMATS
+
+    def frames(self, start: Fraction) -> Iterator[TimedFrame]:
+        """Yields the frames from a keyframe at or before `start` on; those of a video not seekable only once.
+
+        Raises:
+          VideoError: Where a frame cannot be decoded.
+        """
+        stream, tick, ends = self._stream, self._stream.time_base, Fraction(0)
+        usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        with _in_words(self._path, "decode"):
+            for frame in self._from_keyframe(start):
+                # Raw streams have no timestamps: each frame starts where the one before it ends.
+                time = ends if frame.pts is None else (frame.pts - self._origin) * tick
+                duration = (frame.duration or 0) * tick or usual
+                ends = time + duration
+                yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, frame)
+
+    def _from_keyframe(self, start: Fraction) -> Iterator[VideoFrame]:
+        fresh, self._first = self._first, None
+        if not self.seekable or (fresh is not None and start <= 0):
+            return itertools.chain([fresh] if fresh else [], self._decoded)
+        for target in (start, start - _FURTHER_BACK, Fraction(0)):
+            timestamp = self._origin + max(0, int(target / self._stream.time_base))
+            self._container.seek(timestamp, stream=self._stream, backward=True)
+            self._decoded = self._container.decode(self._stream)
+            landed = next(self._decoded, None)
+            if landed is not None and landed.pts is not None and landed.pts <= timestamp:
+                break
+        return itertools.chain([landed] if landed else [], self._decoded)
+
+    def keyframe_before(self, start: Fraction) -> Fraction:
+        """The time of the last keyframe at or before `start` that the index tells of, or 0."""
+        if not self.seekable:
+            return Fraction(0)
+        entries = self._stream.index_entries
+        place = entries.search_timestamp(self._origin + int(start / self._stream.time_base))
+        return (entries[place].timestamp - self._origin) * self._stream.time_base if place >= 0 else Fraction(0)
+
+    def check_whole(self, ends: Fraction) -> None:
+        """Raises VideoError if the last frame ends well before the time that the container tells."""
+        told = self._told_length()
+        if ends < told * (1 - _CUT_OFF):
+            reason = f"it is cut off: it ends at {float(ends):.1f} s of {float(told):.1f} s"
+            raise VideoError(self._path, "decode", reason)
+
+    def _told_length(self) -> Fraction:
+        """Seconds that the container says the video lasts; 0 where it says nothing."""
+        stream = self._stream
+        if stream.duration:
+            return stream.duration * stream.time_base
+        # Matroska and WebM tell the time at which a track ends in a tag.
+        tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+        if not tag:
+            return Fraction(0)
+        hours, minutes, seconds = map(Fraction, tag.groups())
+        return hours * 3600 + minutes * 60 + seconds - (stream.start_time or 0) * stream.time_base
+
+
+@contextlib.contextmanager
+def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]:
+    """Opens the video stream that a player shows: the default one, or the first; never the cover of a song.
+
+    Args:
+      path: A local path, or a URI that `tf.io.gfile` can read.
+      max_bytes: Largest file that is opened.
+      max_pixels: Most pixels of a frame; a decoder refuses a larger one before it takes memory for it.
+
+    Raises:
+      VideoError: If the file cannot be opened, is too large, or has no video stream.
+    """
+    with _in_words(path, "open"):
+        file, size = _source(path)
+    if size == 0:
+        raise VideoError(path, "open", "it is empty: zero bytes")
+    if size > max_bytes:
+        raise VideoError(path, "open", f"it has {size} bytes, more than ingest.max_bytes = {max_bytes}")
+    limits = {"max_pixels": str(max_pixels)}
+    with contextlib.ExitStack() as stack:
+        with _in_words(path, "open"):
+            container = stack.enter_context(av.open(file, metadata_errors="ignore", options=limits))
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise VideoError(path, "open", "it has no video stream")
+        stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
+        if stream.codec_context is None:
+            raise VideoError(path, "open", "there is no decoder for its video stream")
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > max_pixels:
+            reason = f"its frames are {width}x{height} pixels, more than ingest.max_pixels = {max_pixels}"
+            raise VideoError(path, "open", reason)
+        stream.codec_context.options = limits
+        stream.codec_context.thread_count = 1
+        with _in_words(path, "decode"):
+            video = Video(path, container, stream)
+        yield video
+
+
+def _source(path: str) -> tuple[Any, int]:
+    """What PyAV opens, and its size in bytes; at least 1 for what is not a regular file."""
+    if "://" not in path:
+        status = os.stat(path)
+        return path, status.st_size if stat.S_ISREG(status.st_mode) else 1
+    # TensorFlow costs seconds and 400 MB, which a process that decodes local files need not pay.
+    import tensorflow as tf
+
+    file = tf.io.gfile.GFile(path, "rb")
+    return file, file.size()
+
+
+@contextlib.contextmanager
+def _in_words(path: str, stage: str) -> Iterator[None]:
+    failures: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError)
+    if "://" in path:
+        import tensorflow as tf
+
+        failures += (tf.errors.OpError,)
+    try:
+        yield
+    except failures as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+        if stage == "decode":
+            reason += " (it is damaged, or its frames are larger than ingest.max_pixels)"
+        raise VideoError(path, stage, f"cannot {stage} it: {reason}") from error

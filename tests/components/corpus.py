@@ -1,0 +1,259 @@
+"""A corpus of files as the world has them: good ones that show their frame's number, and bad ones.
+
+Every file is made by PyAV, or by an edit of the bytes of one that PyAV made; its maker says which.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from tests.components.videos import counter, turn, write_video
+
+# Files by name: the maker, and the numbers that a player shows at 10 frames a second.
+GOOD: dict[str, tuple[Callable[[Path], object], list[int]]] = {}
+# Files by name: the maker, and words that the reason has.
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {}
+
+
+def make_corpus(folder: Path) -> None:
+    """Writes every file of the corpus under `folder`, which exists."""
+    for name, (make, _) in {**GOOD, **BAD}.items():
+        make(folder / name)
+
+
+def _good(name: str, shows: Iterable[int] = tuple(range(30))):
+    def register(make: Callable[[Path], object]):
+        GOOD[name] = (make, list(shows))
+        return make
+
+    return register
+
+
+def _bad(name: str, reason: str):
+    def register(make: Callable[[Path], object]):
+        BAD[name] = (make, reason)
+        return make
+
+    return register
+
+
+def _coded(name: str, **settings) -> None:
+    _good(name)(lambda path: write_video(path, range(30), **settings))
+
+
+# Codecs and containers; all but MJPEG, GIF, AV1, VP8 and VP9 with B-frames.
+for _name, _codec in [
+    ("h264.mp4", "libx264"),
+    ("h264.mov", "libx264"),
+    ("h264.mkv", "libx264"),
+    ("h264.ts", "libx264"),
+    ("h264.flv", "libx264"),
+    ("h264.h264", "libx264"),
+    ("h265.mp4", "libx265"),
+    ("h265.mkv", "libx265"),
+    ("vp8.webm", "libvpx"),
+    ("vp9.webm", "libvpx-vp9"),
+    ("vp9.mp4", "libvpx-vp9"),
+    ("mpeg4.avi", "mpeg4"),
+    ("mpeg4.mp4", "mpeg4"),
+    ("mpeg2.mpg", "mpeg2video"),
+    ("mjpeg.avi", "mjpeg"),
+    ("mjpeg.mov", "mjpeg"),
+    ("gif.gif", "gif"),
+]:
+    _coded(_name, codec=_codec)
+if "libsvtav1" in av.codecs_available:
+    _coded("av1.mp4", codec="libsvtav1")
+    _coded("av1.webm", codec="libsvtav1")
+_coded("fragmented.mp4", muxer={"movflags": "frag_keyframe+empty_moov"})
+_coded("odd.mp4", size=(45, 63))
+_coded("odd.webm", size=(45, 63), codec="libvpx-vp9")
+_coded("wide.mp4", aspect=Fraction(4, 3))
+_coded("ten_bit.mp4", codec="libx265", pixels="yuv420p10le")
+_coded("name with spaces, é and 视频.mp4")
+
+
+def _turned(clockwise: int) -> None:
+    def make(path: Path) -> None:
+        # A phone writes its picture lying on its side, and how to turn it.
+        frames = [np.rot90(counter(number, 64, 96), clockwise // 90) for number in range(30)]
+        write_video(path, range(30), frames=frames, size=frames[0].shape[:2])
+        turn(path, clockwise)
+
+    _good(f"turned_{clockwise}.mov")(make)
+
+
+for _clockwise in (0, 90, 180, 270):
+    _turned(_clockwise)
+
+
+@_good("variable_rate.mkv", [0, 2, 2, 2, 2, 3, *[4] * 9, 5])
+def _variable_rate(path: Path) -> None:
+    write_video(path, [0, 40, 80, 500, 540, 1500, 1540, 1560], tick=Fraction(1, 1000))
+
+
+@_good("late_start.mkv")
+def _late_start(path: Path) -> None:
+    write_video(path, range(70, 100))
+
+
+@_good("late_start.ts")
+def _late_start_stream(path: Path) -> None:
+    write_video(path, range(70, 100))
+
+
+@_good("one_frame.mp4", [0])
+def _one_frame(path: Path) -> None:
+    write_video(path, [0])
+
+
+def _silence() -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+    frame.sample_rate = 16000
+    return frame
+
+
+@_good("sound_too.mp4", range(10))
+def _sound_too(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        sound, picture = container.add_stream("aac", rate=16000), container.add_stream("libx264", rate=10)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for number in range(10):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(counter(number))))
+        for stream in (picture, sound):
+            container.mux([*(sound.encode(_silence()) if stream is sound else []), *stream.encode(None)])
+
+
+@_good("second_is_default.mkv", range(10))
+def _second_is_default(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=10) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
+        for number in range(10):
+            for stream, shown in zip(streams, (200, number), strict=True):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(counter(shown))))
+        for stream in streams:
+            container.mux(stream.encode(None))
+
+
+def _weave(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    woven = top.copy()
+    woven[1::2] = bottom[1::2]
+    return woven
+
+
+@_good("interlaced.ts")
+def _interlaced(path: Path) -> None:
+    # The lower field is half a frame later, and shows another number.
+    frames = [_weave(counter(number, 96, 128), counter(255 - number, 96, 128)) for number in range(30)]
+    encoder = {"x264-params": "tff=1", "crf": "12"}
+    write_video(path, range(30), frames=frames, size=(96, 128), pixels="yuv420p", encoder=encoder)
+
+
+@_bad("empty.mp4", "it is empty")
+def _empty(path: Path) -> None:
+    path.touch()
+
+
+@_bad("text.mp4", "Invalid data")
+def _text(path: Path) -> None:
+    path.write_text("not a video, but long enough to be looked at. " * 50)
+
+
+@_bad("sound.mp4", "no video stream")
+def _sound(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16000)
+        container.mux([*sound.encode(_silence()), *sound.encode(None)])
+
+
+@_bad("folder.mp4", "Is a directory")
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@_bad("gone.mp4", "No such file")
+def _gone(path: Path) -> None:
+    # Root reads whatever has permissions; a link to nothing nobody reads.
+    path.symlink_to(path.with_name("nowhere.mp4"))
+
+
+@_bad("loop.mp4", "symbolic links")
+def _loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _cut(path: Path, share: float) -> None:
+    write_video(path, range(100))
+    os.truncate(path, int(share * path.stat().st_size))
+
+
+@_bad("index_lost.mp4", "Invalid data")
+def _index_lost(path: Path) -> None:
+    # The index (moov) of an MP4 file is at its end, unless told otherwise.
+    write_video(path, range(100))
+    os.truncate(path, path.read_bytes().rindex(b"moov") - 4)
+
+
+@_bad("cut_off.mkv", "cut off")
+def _cut_off(path: Path) -> None:
+    _cut(path, 0.5)
+
+
+@_bad("first_bytes.mp4", "Invalid data")
+def _first_bytes(path: Path) -> None:
+    _cut(path, 0.01)
+
+
+@_bad("flipped_bits.mp4", "damaged")
+def _flipped_bits(path: Path) -> None:
+    write_video(path, range(30))
+    content = bytearray(path.read_bytes())
+    media = content.index(b"mdat")
+    size = int.from_bytes(content[media - 4 : media], "big")
+    for place in np.random.default_rng(0).integers(media + 1000, media + size - 8, 40):
+        content[place] ^= 0x10
+    path.write_bytes(content)
+
+
+@_bad("huge_picture.avi", "ingest.max_pixels")
+def _huge_picture(path: Path) -> None:
+    # Both the stream's format (width and height of its bitmap header) and each frame header (SOF0) tell the size.
+    write_video(path, range(3), codec="mjpeg")
+    content = bytearray(path.read_bytes())
+    bitmap = content.index(b"strf") + 12
+    content[bitmap : bitmap + 8] = (60000).to_bytes(4, "little") * 2
+    frame = bytes.fromhex("ffc0 0011 08")
+    path.write_bytes(content.replace(frame + bytes.fromhex("0030 0040"), frame + (60000).to_bytes(2, "big") * 2))
+
+
+@_bad("huge_screen.gif", "ingest.max_pixels")
+def _huge_screen(path: Path) -> None:
+    # The logical screen of a GIF stands behind its signature.
+    write_video(path, range(3), codec="gif")
+    with open(path, "rb+") as file:
+        file.seek(6)
+        file.write((60000).to_bytes(2, "little") * 2)
+
+
+@_bad("joined.ts", "changes its shape")
+def _joined(path: Path) -> None:
+    # A transport stream may change its size midway, as two such files one after the other do.
+    parts = [path.with_name(f"{name}.part.ts") for name in ("wide", "tall")]
+    for part, size in zip(parts, ((48, 64), (64, 48)), strict=True):
+        write_video(part, range(10), size=size)
+    with open(path, "wb") as joined:
+        for part in parts:
+            with open(part, "rb") as content:
+                shutil.copyfileobj(content, joined)
+            part.unlink()

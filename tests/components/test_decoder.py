@@ -1,0 +1,112 @@
+"""Decoding behind a wall: the same clips, and a video that hangs or kills its decoder costs its own clips only."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.decoder import Decoder
+from components.video import IngestConfig, StoredClip, VideoError, store_clip, store_segments
+from tests.components.videos import write_video
+
+INGEST = IngestConfig(fps=10, short_side=48, max_seconds=20)
+SEGMENTS = [(0.0, None), (2.0, 4.0), (1.5, 2.5), (7.0, 9.0), (20.0, 30.0), (9.3, 9.9), (2.0, 4.0)]
+
+
+def alone(path, segments):
+    for start, end in segments:
+        try:
+            yield store_clip(path, INGEST, start=start, end=end)
+        except VideoError as error:
+            yield str(error)
+
+
+def collected(stored):
+    found = {place: one if isinstance(one, StoredClip) else str(one) for place, one in stored}
+    return [found[place] for place in range(len(found))]
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts"])
+def test_segments_of_one_pass_are_those_of_each_alone(tmp_path, name):
+    path = write_video(tmp_path / name, range(100))
+    for segments in (SEGMENTS, SEGMENTS[1:]):
+        assert collected(store_segments(path, segments, INGEST)) == list(alone(path, segments))
+
+
+def test_the_wall_changes_nothing(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(100))
+    with Decoder(INGEST) as decoder:
+        assert collected(decoder.store_segments(path, SEGMENTS)) == list(alone(path, SEGMENTS))
+
+
+def test_a_video_that_hangs_costs_itself_only(tmp_path):
+    os.mkfifo(tmp_path / "hangs.mp4")
+    path = write_video(tmp_path / "v.mp4", range(10))
+    with Decoder(dataclasses.replace(INGEST, max_seconds=2)) as decoder:
+        ((_, hung),) = decoder.store_segments(str(tmp_path / "hangs.mp4"), [(0, None)])
+        assert hung.reason == "it took longer than ingest.max_seconds = 2 s"
+        ((_, stored),) = decoder.store_segments(path, [(0, None)])
+    assert stored == store_clip(path, INGEST)
+
+
+def children():
+    """The processes that any thread of this one has started."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for pids in lists for pid in pids.read_text().split()}
+
+
+def test_a_video_that_kills_its_decoder_says_so(tmp_path):
+    os.mkfifo(tmp_path / "kills.mp4")
+    with Decoder(INGEST) as decoder:
+        found, before = [], children()
+        call = threading.Thread(
+            target=lambda: found.extend(decoder.store_segments(str(tmp_path / "kills.mp4"), [(0, None)]))
+        )
+        call.start()
+        # Opening to write returns once the decoder opens to read.
+        with open(tmp_path / "kills.mp4", "wb"):
+            for pid in children() - before:
+                os.kill(pid, signal.SIGSEGV)
+            call.join()
+    assert [error.reason for _, error in found] == ["it ended the decoder process (SIGSEGV)"]
+
+
+def test_the_decoder_loads_no_tensorflow():
+    code = "import sys, components.decoder; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"tensorflow", "tfx", "apache_beam"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("policy", "count"), [("keep", 4), ("hold", 6), ("loop", 6)])
+def test_a_short_clip_follows_the_policy(tmp_path, policy, count):
+    path = write_video(tmp_path / "v.mp4", range(4))
+    frames = store_clip(path, dataclasses.replace(INGEST, min_frames=6, short_clips=policy)).frames
+    own = store_clip(path, INGEST).frames
+    more = {"keep": (), "hold": own[-1:] * 2, "loop": own[:2]}[policy]
+    assert (len(frames), frames) == (count, own + more)
+
+
+def test_mutated_videos_are_stored_or_refused_one_by_one(tmp_path):
+    """As many as VIVIT_FUZZ says: none crashes or hangs the ingest, and none is lost silently."""
+    count, rng, done = int(os.environ.get("VIVIT_FUZZ", "60")), np.random.default_rng(0), 0
+    coded = [("v.mp4", "libx264"), ("v.mkv", "libx265"), ("v.webm", "libvpx-vp9"), ("v.avi", "mpeg4")]
+    sources = [Path(write_video(tmp_path / name, range(20), codec=codec)) for name, codec in coded]
+    with Decoder(INGEST) as decoder:
+        for number in range(count):
+            source = sources[number % len(sources)]
+            content = bytearray(source.read_bytes())
+            for place in rng.integers(0, len(content), rng.integers(1, 20)):
+                content[place] = rng.integers(256)
+            mutant = source.with_stem("mutant")
+            mutant.write_bytes(content[: rng.integers(len(content) // 2, 2 * len(content))])
+            ((_, stored),) = decoder.store_segments(str(mutant), [(0, None)])
+            assert isinstance(stored, StoredClip) or stored.reason
+            assert "ended" not in str(stored) and "longer" not in str(stored), f"mutation {number}"
+            done += 1
+    assert done == count
