@@ -6,6 +6,7 @@ segment with a line of JSON and the bytes of its frames.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -14,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -48,23 +50,27 @@ class Decoder:
 
         Each segment may take `config.max_seconds` after the one before it.
         """
-        waiting = list(range(len(segments)))
-        for place, stored in self._attempt(path, segments):
-            waiting.remove(place)
-            yield place, stored
-        if len(segments) > 1:
-            # The guilty one is not known: each that is left is tried alone.
-            for place in waiting:
-                yield from ((place, stored) for _, stored in self.store_segments(path, [segments[place]]))
+        try:
+            with _local_copy(path) as file:
+                waiting = list(range(len(segments)))
+                for place, stored in self._attempt(path, file, segments):
+                    waiting.remove(place)
+                    yield place, stored
+                if len(segments) > 1:
+                    # The guilty one is not known: each that is left is tried alone.
+                    for place in waiting:
+                        yield from ((place, stored) for _, stored in self._attempt(path, file, [segments[place]]))
+        except VideoError as error:
+            yield from ((place, error) for place in range(len(segments)))
 
     def _attempt(
-        self, path: str, segments: Sequence[tuple[float, float | None]]
+        self, path: str, file: str, segments: Sequence[tuple[float, float | None]]
     ) -> Iterator[tuple[int, StoredClip | VideoError]]:
         """Stores segments until done, or the child is lost; the loss of a single one is its error."""
         child = self._idle.pop() if self._idle else _Child()
         whole = False
         try:
-            child.ask({"path": path, "segments": list(segments), "config": dataclasses.asdict(self._config)})
+            child.ask({"path": file, "segments": list(segments), "config": dataclasses.asdict(self._config)})
             for _ in segments:
                 yield child.answer(path, time.monotonic() + self._config.max_seconds)
             whole = True
@@ -80,6 +86,23 @@ class Decoder:
                 self._idle.append(child)
             else:
                 child.kill()
+
+
+@contextlib.contextmanager
+def _local_copy(path: str) -> Iterator[str]:
+    """A local file with what a remote one holds: the child knows no remote file systems."""
+    if "://" not in path:
+        yield path
+        return
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, os.path.basename(path))
+        try:
+            tf.io.gfile.copy(path, copy)
+        except (tf.errors.OpError, OSError) as error:
+            raise VideoError(path, "open", f"cannot copy it: {getattr(error, 'message', error)}") from error
+        yield copy
 
 
 class _Child:
