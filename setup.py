@@ -13,7 +13,7 @@ setup(
     package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"], "pipeline": ["*.html"]},
     install_requires=[
         "apache-beam>=2.47",
-        "av>=15",
+        "av>=17",
         "jinja2",
         "keras>=3.3,<4",
         "ml-dtypes",

@@ -74,7 +74,8 @@ class Video:
         with _in_words(self._path, "decode"):
             for frame in self._from_keyframe(start):
                 # Raw streams have no timestamps: each frame starts where the one before it ends.
-                time = ends if frame.pts is None else (frame.pts - self._origin) * tick
+                untimed = frame.pts is None or self._origin is None
+                time = ends if untimed else (frame.pts - self._origin) * tick
                 duration = (frame.duration or 0) * tick or usual
                 ends = time + duration
                 yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, frame)

@@ -208,11 +208,34 @@ def test_a_picture_that_changes_its_shape_is_refused(tmp_path):
         ("short_side", 4, "8 and 4096"),
         ("jpeg_quality", 101, "1 and 100"),
         ("max_bad_fraction", 1.5, "0 and 1"),
+        ("min_frames", 0, "1 and 30000"),
+        ("max_frames", 0, "1 and 1000000"),
+        ("max_pixels", 1, "64 and 268435456"),
+        ("max_seconds", 0, "0.1 and 86400"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(field, value, allowed):
     with pytest.raises(ValueError, match=f"ingest.{field} is {value}; it must be between {allowed}"):
         IngestConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"max_frames": 9}, "segment: it has more frames than ingest.max_frames = 9; tell its start and end"),
+        ({"max_pixels": 3000}, "open: its frames are 64x48 pixels, more than ingest.max_pixels = 3000"),
+        ({"max_bytes": 100}, "more than ingest.max_bytes = 100"),
+        (
+            {"min_frames": 11, "short_clips": "drop"},
+            "segment: it is short: 10 frames, fewer than ingest.min_frames = 11",
+        ),
+    ],
+)
+def test_a_video_over_a_limit_is_refused_with_the_setting(tmp_path, limits, said):
+    path = write_video(tmp_path / "v.mp4", range(10))
+    with pytest.raises(VideoError) as caught:
+        store_clip(path, IngestConfig(fps=10, short_side=48, **limits))
+    assert said in f"{caught.value.stage}: {caught.value.reason}"
 
 
 def test_a_uri_is_read_as_a_path_is(tmp_path):
