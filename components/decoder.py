@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from components.probe import Probe, probe
 from components.video import IngestConfig, StoredClip, VideoError, store_segments
 
 _CHUNK = 1 << 20
@@ -51,7 +52,7 @@ class Decoder:
         Each segment may take `config.max_seconds` after the one before it.
         """
         try:
-            with _local_copy(path) as file:
+            with local_copy(path, self._config.max_bytes) as file:
                 waiting = list(range(len(segments)))
                 for place, stored in self._attempt(path, file, segments):
                     waiting.remove(place)
@@ -62,6 +63,18 @@ class Decoder:
                         yield from ((place, stored) for _, stored in self._attempt(path, file, [segments[place]]))
         except VideoError as error:
             yield from ((place, error) for place in range(len(segments)))
+
+    def probe(self, path: str) -> Probe:
+        """As `components.probe.probe`, of a local file; what hangs or kills its decoder tells nothing."""
+        child = self._idle.pop() if self._idle else _Child()
+        try:
+            child.ask({"probe": path})
+            found = Probe(**child.line(time.monotonic() + self._config.max_seconds))
+        except (TimeoutError, EOFError):
+            child.kill()
+            return Probe()
+        self._idle.append(child)
+        return found
 
     def _attempt(
         self, path: str, file: str, segments: Sequence[tuple[float, float | None]]
@@ -89,8 +102,12 @@ class Decoder:
 
 
 @contextlib.contextmanager
-def _local_copy(path: str) -> Iterator[str]:
-    """A local file with what a remote one holds: the child knows no remote file systems."""
+def local_copy(path: str, max_bytes: int) -> Iterator[str]:
+    """Path of a local file with what a remote one holds: the child knows no remote file systems.
+
+    Raises:
+      VideoError: If it cannot be copied, or has more than `max_bytes`.
+    """
     if "://" not in path:
         yield path
         return
@@ -99,6 +116,9 @@ def _local_copy(path: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, os.path.basename(path))
         try:
+            size = tf.io.gfile.stat(path).length
+            if size > max_bytes:
+                raise VideoError(path, "open", f"it has {size} bytes, more than ingest.max_bytes = {max_bytes}")
             tf.io.gfile.copy(path, copy)
         except (tf.errors.OpError, OSError) as error:
             raise VideoError(path, "open", f"cannot copy it: {getattr(error, 'message', error)}") from error
@@ -123,11 +143,14 @@ class _Child:
         except BrokenPipeError as error:
             raise EOFError from error
 
-    def answer(self, path: str, deadline: float) -> tuple[int, StoredClip | VideoError]:
+    def line(self, deadline: float) -> dict[str, Any]:
         while b"\n" not in self._buffer:
             self._read(deadline)
-        line, _, rest = self._buffer.partition(b"\n")
-        self._buffer, head = rest, json.loads(line)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def answer(self, path: str, deadline: float) -> tuple[int, StoredClip | VideoError]:
+        head = self.line(deadline)
         place = head["place"]
         if "reason" in head:
             return place, VideoError(path, head["stage"], head["reason"])
@@ -172,6 +195,10 @@ def main() -> None:
     out = sys.stdout.buffer
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        if "probe" in request:
+            out.write(json.dumps(dataclasses.asdict(probe(request["probe"]))).encode() + b"\n")
+            out.flush()
+            continue
         config = IngestConfig(**request["config"])
         for place, stored in store_segments(request["path"], request["segments"], config):
             if isinstance(stored, VideoError):

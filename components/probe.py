@@ -28,10 +28,10 @@ class Probe:
 
 
 def probe(path: str) -> Probe:
-    """Describes a local or remote video; what cannot be read is None."""
+    """Describes a local video; what cannot be read is None."""
     found = Probe()
     try:
-        with av.open(_opened(path), metadata_errors="ignore") as container:
+        with av.open(path, metadata_errors="ignore") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None:
                 return found
@@ -47,14 +47,6 @@ def probe(path: str) -> Probe:
             return dataclasses.replace(found, rotation=-frame.rotation % 360) if frame else found
     except (av.error.FFmpegError, OSError):
         return found
-
-
-def _opened(path: str):
-    if "://" not in path:
-        return path
-    import tensorflow as tf
-
-    return tf.io.gfile.GFile(path, "rb")
 
 
 def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from PIL import Image
 
-from components.decoder import Decoder
+from components.decoder import Decoder, local_copy
 from components.importers.tables import read_tables
 from components.manifest import absolute_path
-from components.probe import Probe, probe
+from components.probe import Probe
 from components.table import SPLIT_ALIASES, SPLITS, VIDEO_SUFFIXES, ManifestError, video_files
 from components.video import IngestConfig, VideoError
 
@@ -148,14 +148,18 @@ def check(clips: Sequence[Checkable], *, workers: int, filmstrips: int) -> Itera
 
 
 def _check_file(file: str, clips: Sequence[Checkable], decoder: Decoder, with_filmstrip: bool) -> list[Checked]:
-    told, checked = probe(file), {}
-    for index, stored in decoder.store_segments(file, [(clip.start or 0.0, clip.end) for clip in clips]):
-        if isinstance(stored, VideoError):
-            checked[index] = Checked(clips[index], told, told.duration, stored.stage, stored.reason)
-        else:
-            filmstrip = _filmstrip(stored.frames) if with_filmstrip else b""
-            checked[index] = Checked(clips[index], told, stored.duration, filmstrip=filmstrip)
-    return [checked[index] for index in range(len(clips))]
+    try:
+        with local_copy(file, _CONFIG.max_bytes) as local:
+            told, checked = decoder.probe(local), {}
+            for index, stored in decoder.store_segments(local, [(clip.start or 0.0, clip.end) for clip in clips]):
+                if isinstance(stored, VideoError):
+                    checked[index] = Checked(clips[index], told, told.duration, stored.stage, stored.reason)
+                else:
+                    filmstrip = _filmstrip(stored.frames) if with_filmstrip else b""
+                    checked[index] = Checked(clips[index], told, stored.duration, filmstrip=filmstrip)
+            return [checked[index] for index in range(len(clips))]
+    except VideoError as error:
+        return [Checked(clip, Probe(), None, error.stage, error.reason) for clip in clips]
 
 
 def _filmstrip(frames: Sequence[bytes]) -> bytes:

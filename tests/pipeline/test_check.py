@@ -20,6 +20,7 @@ from pipeline.check import Checkable, check, clips_to_check, filmstrips_per_clas
 from pipeline.check_page import check_page
 from pipeline.cli import main
 from pipeline.console import Console
+from tests.components import corpus
 from tests.components.videos import counter, write_video
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">.mp4"
@@ -182,7 +183,6 @@ def test_the_page_shows_what_is_bad_first_and_a_strip_of_each_good_clip(videos, 
 
 
 def test_the_page_of_the_corpus_shows_all_of_it(tmp_path):
-    corpus = pytest.importorskip("tests.components.corpus")
     corpus.make_corpus(tmp_path)
     clips = checked(tmp_path, workers=2, filmstrips=120)
     assert {path for path, found in clips.items() if found.is_bad} == set(corpus.BAD)
