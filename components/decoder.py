@@ -24,6 +24,12 @@ from components.probe import Probe, probe
 from components.video import IngestConfig, StoredClip, VideoError, store_segments
 
 _CHUNK = 1 << 20
+# A file is given up when so many of its segments in a row were each lost alone.
+_PATIENCE = 3
+
+
+class LostDecoderError(VideoError):
+    """A video hung or killed the process that decodes it."""
 
 
 class Decoder:
@@ -58,11 +64,20 @@ class Decoder:
                     waiting.remove(place)
                     yield place, stored
                 if len(segments) > 1:
-                    # The guilty one is not known: each that is left is tried alone.
-                    for place in waiting:
-                        yield from ((place, stored) for _, stored in self._attempt(path, file, [segments[place]]))
+                    yield from self._one_by_one(path, file, segments, waiting)
         except VideoError as error:
             yield from ((place, error) for place in range(len(segments)))
+
+    def _one_by_one(
+        self, path, file, segments, waiting: Sequence[int]
+    ) -> Iterator[tuple[int, StoredClip | VideoError]]:
+        """Tries each segment alone, as the guilty one is not known; gives the file up where all are guilty."""
+        lost, last = 0, None
+        for place in waiting:
+            if lost < _PATIENCE:
+                ((_, last),) = self._attempt(path, file, [segments[place]])
+                lost = lost + 1 if isinstance(last, LostDecoderError) else 0
+            yield place, last
 
     def probe(self, path: str) -> Probe:
         """As `components.probe.probe`, of a local file; what hangs or kills its decoder tells nothing."""
@@ -90,10 +105,10 @@ class Decoder:
         except TimeoutError:
             reason = f"it took longer than ingest.max_seconds = {self._config.max_seconds:g} s"
             if len(segments) == 1:
-                yield 0, VideoError(path, "decode", reason)
+                yield 0, LostDecoderError(path, "decode", reason)
         except EOFError:
             if len(segments) == 1:
-                yield 0, VideoError(path, "decode", f"it ended the decoder process ({child.last_words()})")
+                yield 0, LostDecoderError(path, "decode", f"it ended the decoder process ({child.last_words()})")
         finally:
             if whole:
                 self._idle.append(child)

@@ -6,6 +6,7 @@ header tells; whatever is wrong with a file becomes a `VideoError` that says so 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import os
@@ -21,6 +22,8 @@ from av.video.frame import VideoFrame
 
 # Formats with an index of keyframes. Others seek to anywhere, so they are read from their beginning.
 _INDEXED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# Formats that tell when a frame is decoded, not when it is shown, which differs where frames are stored out of order.
+_UNTOLD_FORMATS = {"avi"}
 # Containers round timestamps to the tick of their clock. A clock coarser than this one counts frames, and is exact.
 _MOST_ROUNDING = Fraction(1, 1000)
 # More than this share of a video must be missing at its end for it to count as cut off: containers round.
@@ -56,7 +59,8 @@ class Video:
 
     def __init__(self, path: str, container: av.container.InputContainer, stream: av.VideoStream):
         self._path, self._container, self._stream = path, container, stream
-        self._decoded = container.decode(stream)
+        untold = container.format.name in _UNTOLD_FORMATS
+        self._decoded = _decode_in_order(container, stream) if untold else container.decode(stream)
         self._first = next(self._decoded, None)
         # Times count from the first frame, which is not always where the container says that the stream starts.
         self._origin = self._first.pts if self._first else None
@@ -119,6 +123,17 @@ class Video:
             return Fraction(0)
         hours, minutes, seconds = map(Fraction, tag.groups())
         return hours * 3600 + minutes * 60 + seconds - (stream.start_time or 0) * stream.time_base
+
+
+def _decode_in_order(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[VideoFrame]:
+    """Decodes a video of one packet a frame: the n-th frame is shown at the n-th packet's time of decoding."""
+    times = collections.deque()
+    for packet in container.demux(stream):
+        if packet.dts is not None:
+            times.append(packet.dts)
+        for frame in packet.decode():
+            frame.pts = times.popleft() if times else None
+            yield frame
 
 
 @contextlib.contextmanager

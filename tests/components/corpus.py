@@ -63,6 +63,7 @@ for _name, _codec in [
     ("vp9.webm", "libvpx-vp9"),
     ("vp9.mp4", "libvpx-vp9"),
     ("mpeg4.avi", "mpeg4"),
+    ("h264.avi", "libx264"),
     ("mpeg4.mp4", "mpeg4"),
     ("mpeg2.mpg", "mpeg2video"),
     ("mjpeg.avi", "mjpeg"),

@@ -56,6 +56,27 @@ def test_a_video_that_hangs_costs_itself_only(tmp_path):
     assert stored == store_clip(path, INGEST)
 
 
+def test_a_file_that_hangs_however_it_is_cut_is_given_up(tmp_path):
+    os.mkfifo(tmp_path / "hangs.mp4")
+    with Decoder(dataclasses.replace(INGEST, max_seconds=0.3)) as decoder:
+        found = dict(decoder.store_segments(str(tmp_path / "hangs.mp4"), [(start, None) for start in range(100)]))
+    assert {error.reason for error in found.values()} == {"it took longer than ingest.max_seconds = 0.3 s"}
+    assert sorted(found) == list(range(100))
+
+
+def test_segments_that_a_lost_decoder_leaves_are_stored_alone(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(100))
+    with Decoder(INGEST) as decoder:
+        before = children()
+        stored = decoder.store_segments(path, SEGMENTS)
+        found = [next(stored)]
+        # It cannot write all that it has decoded before it is read.
+        for pid in children() - before:
+            os.kill(pid, signal.SIGKILL)
+        found += stored
+    assert collected(found) == list(alone(path, SEGMENTS))
+
+
 def children():
     """The processes that any thread of this one has started."""
     lists = Path("/proc/self/task").glob("*/children")
