@@ -200,4 +200,6 @@ def _in_words(path: str, stage: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
         if stage == "decode":
             reason += " (it is damaged, or its frames are larger than ingest.max_pixels)"
+        elif isinstance(error, av.error.InvalidDataError):
+            reason = "it is no video, or its header or index is lost"
         raise VideoError(path, stage, f"cannot {stage} it: {reason}") from error

@@ -76,7 +76,7 @@ def test_a_row_of_the_quarantine_says_what_was_lost_where_and_why(ingested):
         "id": "torn.mp4",
         "path": torn.path,
         "stage": "open",
-        "reason": "cannot open it: Invalid data found when processing input",
+        "reason": "cannot open it: it is no video, or its header or index is lost",
         "bytes": len("no video"),
     }
     assert (rows["e.mp4@5-6"]["stage"], rows["e.mp4@5-6"]["reason"]) == ("segment", "no frame between 5 s and 6 s")
@@ -90,7 +90,7 @@ def test_a_run_stops_when_too_much_is_lost_but_leaves_the_quarantine(tmp_path):
         execute(tmp_path, prepared, IngestConfig(fps=10, short_side=24, max_bad_fraction=0.1))
     first, row = str(caught.value).splitlines()
     assert first == "1 of 5 clips cannot be decoded (20.0%; ingest.max_bad_fraction allows 10.0%):"
-    assert row.strip() == f"{tmp_path}/torn.mp4: cannot open it: Invalid data found when processing input"
+    assert row.strip() == f"{tmp_path}/torn.mp4: cannot open it: it is no video, or its header or index is lost"
     assert [row["id"] for row in read_quarantine(str(tmp_path / "quarantine"))] == ["torn.mp4"]
 
 

@@ -139,7 +139,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path):
     (tmp_path / "text.mp4").write_text("not a video, but long enough to be looked at. " * 50)
     assert reason(tmp_path / "gone.mp4") == "open: cannot open it: No such file or directory"
     assert reason(tmp_path / "empty.mp4") == "open: it is empty: zero bytes"
-    assert reason(tmp_path / "text.mp4") == "open: cannot open it: Invalid data found when processing input"
+    assert reason(tmp_path / "text.mp4") == "open: cannot open it: it is no video, or its header or index is lost"
     assert reason(tmp_path) == "open: cannot open it: Is a directory"
 
 

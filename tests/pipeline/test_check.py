@@ -62,7 +62,7 @@ def checked(source, *, workers=1, filmstrips=0):
 def test_a_bad_video_is_told_with_its_reason_and_the_status_is_1(videos, capfd):
     assert main(["check", str(videos)]) == 1
     out, err = capfd.readouterr()
-    assert "5 clips: 3 good, 2 bad\n  run/text.mp4: cannot open it: Invalid data found" in out
+    assert "5 clips: 3 good, 2 bad\n  run/text.mp4: cannot open it: it is no video" in out
     assert "  run/x.mp4: cannot open it: Is a directory" in out
     assert re.search(r"^run/a\.mp4 +good +run +h264 +64×48 +10 +4\.00 +0°$", out, re.MULTILINE)
     assert err == ""
