@@ -166,7 +166,7 @@ def _empty(path: Path) -> None:
     path.touch()
 
 
-@_bad("text.mp4", "Invalid data")
+@_bad("text.mp4", "it is no video")
 def _text(path: Path) -> None:
     path.write_text("not a video, but long enough to be looked at. " * 50)
 
@@ -199,7 +199,7 @@ def _cut(path: Path, share: float) -> None:
     os.truncate(path, int(share * path.stat().st_size))
 
 
-@_bad("index_lost.mp4", "Invalid data")
+@_bad("index_lost.mp4", "it is no video")
 def _index_lost(path: Path) -> None:
     # The index (moov) of an MP4 file is at its end, unless told otherwise.
     write_video(path, range(100))
@@ -211,7 +211,7 @@ def _cut_off(path: Path) -> None:
     _cut(path, 0.5)
 
 
-@_bad("first_bytes.mp4", "Invalid data")
+@_bad("first_bytes.mp4", "it is no video")
 def _first_bytes(path: Path) -> None:
     _cut(path, 0.01)
 

@@ -181,7 +181,7 @@ def test_a_video_cut_off_is_refused_wherever_the_cut_is(tmp_path, name, muxer):
     for share in np.linspace(0.5, 0.85, 40):
         (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
         said = reason(path)
-        assert "cut off" in said or "Invalid data" in said
+        assert "cut off" in said or "it is no video" in said or "damaged" in said
 
 
 def test_a_segment_before_the_cut_is_whole(tmp_path):
