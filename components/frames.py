@@ -189,7 +189,8 @@ def _source(path: str) -> tuple[Any, int]:
 
 @contextlib.contextmanager
 def _in_words(path: str, stage: str) -> Iterator[None]:
-    failures: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError)
+    # PyAV numbers the streams when it opens a file, and fails so at a packet of one that begins later.
+    failures: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError, IndexError)
     if "://" in path:
         import tensorflow as tf
 

@@ -174,7 +174,9 @@ def test_the_page_shows_what_is_bad_first_and_a_strip_of_each_good_clip(videos, 
     shown = subprocess.run(browser, capture_output=True, text=True, timeout=60, check=True).stdout
     seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', shown)[1]))
     assert seen["title"] == f"2 bad of 5: {videos}"
-    places = [seen["text"].index(text) for text in ("run/text.mp4", "cannot open it: it is no video", f"jump/{HOSTILE}")]
+    places = [
+        seen["text"].index(text) for text in ("run/text.mp4", "cannot open it: it is no video", f"jump/{HOSTILE}")
+    ]
     assert places == sorted(places)
     assert "run 1 good, 2 bad" in seen["text"]
     assert "jump/turned.mp4 · h264 · 64×48 · 10\xa0fps · 1.00\xa0s · turned\xa0by\xa0270°" in seen["text"]
