@@ -14,6 +14,7 @@ setup(
     install_requires=[
         "apache-beam>=2.47",
         "av>=17",
+        "google-crc32c",
         "jinja2",
         "keras>=3.3,<4",
         "ml-dtypes",

@@ -55,8 +55,16 @@ class Decoder:
     ) -> Iterator[tuple[int, StoredClip | VideoError]]:
         """As `components.video.store_segments`; a segment that hangs or kills its decoder gives a VideoError.
 
-        Each segment may take `config.max_seconds` after the one before it.
+        Each segment may take `config.max_seconds` after the one before it. A record holds no video to decode: it is
+        read as `components.records.store_records` does.
         """
+        # Deferred, as the child process stays without TensorFlow.
+        from components.record_files import is_record
+        from components.records import store_records
+
+        if is_record(path):
+            yield from store_records(path, segments, self._config)
+            return
         try:
             with local_copy(path, self._config.max_bytes) as file:
                 waiting = list(range(len(segments)))
@@ -120,10 +128,14 @@ class Decoder:
 def local_copy(path: str, max_bytes: int) -> Iterator[str]:
     """Path of a local file with what a remote one holds: the child knows no remote file systems.
 
+    A record in a remote file keeps its path: it is read where it is.
+
     Raises:
       VideoError: If it cannot be copied, or has more than `max_bytes`.
     """
-    if "://" not in path:
+    from components.record_files import is_record
+
+    if "://" not in path or is_record(path):
         yield path
         return
     import tensorflow as tf

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from components.record_files import is_record, split_path
 from components.remote import load_filesystem
 from components.table import (
     PLAIN_COLUMNS,
@@ -44,7 +45,7 @@ class Clip:
     """One labelled segment of one video; times in seconds, `end` None for the end of the video.
 
     `size` (bytes) and `mtime` (nanoseconds) of the file are part of the row, so that a changed video changes the
-    fingerprint of the manifest and is ingested again.
+    fingerprint of the manifest and is ingested again. Of a record in a file they are those of the file.
     """
 
     id: str
@@ -182,6 +183,8 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
         start, end = (seconds(row, column, where, problems) for column in ("start", "end"))
         if end is not None and end <= (start or 0):
             problems.append(f"{where}: end {end:g} is not after start {start or 0:g}")
+        if is_record(row.get("path", "")) and (start, end) != (None, None):
+            problems.append(f"{where}: a record is a whole clip; leave its start and end empty")
         split = SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
         if split and split not in SPLITS:
             problems.append(f"{where}: split {split!r}; wanted {', '.join(SPLITS)} or nothing")
@@ -242,15 +245,16 @@ def _with_file_stats(placed: list[tuple[str, Clip]], problems: list[str]) -> lis
             return f"cannot read {path}: {getattr(error, 'message', error)}"
         return found if not found.is_directory else f"{path} is a folder, not a video"
 
-    users = {clip.path: where for where, clip in reversed(placed)}
+    users = {split_path(clip.path)[0]: where for where, clip in reversed(placed)}
     paths = sorted(users)
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
         stats = dict(zip(paths, pool.map(stat, paths), strict=True))
     problems.extend(f"{users[path]}: {found}" for path, found in stats.items() if isinstance(found, str))
+    found = [(clip, stats[split_path(clip.path)[0]]) for _, clip in placed]
     return [
-        dataclasses.replace(clip, size=stats[clip.path].length, mtime=stats[clip.path].mtime_nsec)
-        for _, clip in placed
-        if not isinstance(stats[clip.path], str)
+        dataclasses.replace(clip, size=told.length, mtime=told.mtime_nsec)
+        for clip, told in found
+        if not isinstance(told, str)
     ]
 
 
@@ -273,9 +277,10 @@ def _with_splits(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
 
 def _check_files(clips: list[Clip], problems: list[str]) -> None:
     """A file under two names, such as a link, has two groups: it may still not be trained and evaluated."""
-    first: dict[str, Clip] = {}
+    first: dict[tuple[str, int | None], Clip] = {}
     for clip in clips:
-        other = first.setdefault(clip.path if "://" in clip.path else os.path.realpath(clip.path), clip)
+        file, offset = split_path(clip.path)
+        other = first.setdefault((file if "://" in file else os.path.realpath(file), offset), clip)
         if other.split != clip.split:
             names = f"{clip.path} in split {clip.split!r} and {other.path} in split {other.split!r}"
             problems.append(f"{names} are one file; clips of one source video must stay together: give them one group")

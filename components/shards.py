@@ -7,6 +7,7 @@ name when it is complete; so a retry does it again and changes nothing.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import heapq
 import itertools
@@ -25,6 +26,7 @@ from apache_beam.metrics import Metrics
 from components.decoder import Decoder
 from components.manifest import Clip
 from components.quarantine import ClipsUnaccountedError, Outcome, row
+from components.record_files import is_record, split_path
 from components.remote import load_filesystem
 from components.video import IngestConfig, StoredClip, VideoError
 from schemas import features
@@ -56,8 +58,13 @@ class Shard(NamedTuple):
         return os.path.join(f"Split-{self.split}", f"data_tfrecord-{self.index:05d}-of-{self.count:05d}.gz")
 
 
-def estimated_bytes(clip: Clip, config: IngestConfig) -> float:
-    """Bytes that a clip takes when it is stored, roughly: nothing is decoded to know."""
+def estimated_bytes(clip: Clip, config: IngestConfig, sharing: int = 1) -> float:
+    """Bytes that a clip takes when it is stored, roughly: nothing is decoded to know.
+
+    A record, stored as it is, is one of `sharing` in its file.
+    """
+    if is_record(clip.path):
+        return clip.size / sharing
     seconds = clip.size / _VIDEO_BYTES_PER_SECOND if clip.end is None else clip.end - clip.start
     return max(1.0, seconds * config.fps) * config.short_side**2 * 4 / 3 * _BYTES_PER_PIXEL
 
@@ -68,7 +75,9 @@ def plan_shards(clips: Iterable[Clip], config: IngestConfig) -> list[list[Clip]]
     Neighbouring clips of one video, up to a quarter of a shard, go to one shard, so that they are decoded together.
     Within it the order is by a hash of the id: neighbouring records are of different videos and classes.
     """
-    sized = [(clip, estimated_bytes(clip, config)) for clip in clips]
+    clips = list(clips)
+    sharing = collections.Counter(split_path(clip.path)[0] for clip in clips)
+    sized = [(clip, estimated_bytes(clip, config, sharing[split_path(clip.path)[0]])) for clip in clips]
     total = sum(size for _, size in sized)
     wanted = max(_LEAST_SHARDS, math.ceil(total / (config.shard_mb * 1e6)))
     runs = sorted(_runs(sized, most=total / wanted / 4), key=lambda run: (-run[0], _digest(run[1][0])))

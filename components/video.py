@@ -218,14 +218,26 @@ class _Segment:
         if not self._frames:
             told = "its end" if end is None else f"{end:g} s"
             return VideoError(self._path, "segment", f"no frame between {start:g} s and {told}")
-        count, least, policy = len(self._frames), self._config.min_frames, self._config.short_clips
-        if count < least and policy == "drop":
-            reason = f"it is short: {count} frames, fewer than ingest.min_frames = {least}"
-            return VideoError(self._path, "segment", reason)
-        if count < least and policy != "keep":
-            again = self._frames[:] if policy == "loop" else self._frames[-1:]
-            self._frames += itertools.islice(itertools.cycle(again), least - count)
-        return StoredClip(tuple(self._frames), self._size, float(1 / self._step), start)
+        try:
+            frames = with_min_frames(self._path, self._frames, self._config)
+        except VideoError as error:
+            return error
+        return StoredClip(frames, self._size, float(1 / self._step), start)
+
+
+def with_min_frames(path: str, frames: Sequence[bytes], config: IngestConfig) -> tuple[bytes, ...]:
+    """The frames of a clip, as many as `config.short_clips` makes of fewer than `config.min_frames`.
+
+    Raises:
+      VideoError: If the clip is short and `config.short_clips` is "drop".
+    """
+    count, least, policy = len(frames), config.min_frames, config.short_clips
+    if count >= least or policy == "keep":
+        return tuple(frames)
+    if policy == "drop":
+        raise VideoError(path, "segment", f"it is short: {count} frames, fewer than ingest.min_frames = {least}")
+    again = frames if policy == "loop" else frames[-1:]
+    return (*frames, *itertools.islice(itertools.cycle(again), least - count))
 
 
 def _exact(seconds: float) -> Fraction:

@@ -6,35 +6,19 @@ A record is a tf.train.SequenceExample with the feature list ``image/encoded``, 
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from models.input_pipeline import Source
+from schemas import dmvr
 
 _CONTEXT = {
-    "clip/label/index": tf.io.VarLenFeature(tf.int64),
-    "clip/start/timestamp": tf.io.FixedLenFeature([], tf.int64, 0),
-    "video/filename": tf.io.FixedLenFeature([], tf.string, ""),
+    dmvr.LABEL_INDICES: tf.io.VarLenFeature(tf.int64),
+    dmvr.START: tf.io.FixedLenFeature([], tf.int64, 0),
+    dmvr.FILENAME: tf.io.FixedLenFeature([], tf.string, ""),
 }
-_SEQUENCE = {"image/encoded": tf.io.FixedLenSequenceFeature([], tf.string)}
-
-
-def expand_table(table: str | Sequence[str], base_dir: str) -> tuple[str, ...]:
-    """Paths of a table of the reference's config: a list of names, one name, or ``name@N`` or ``name@N.ext``.
-
-    ``name@N`` stands for name-00000-of-0000N and so on, all relative to `base_dir`.
-    """
-    if not isinstance(table, str):
-        names = list(table)
-    elif match := re.fullmatch(r"(.+)@(\d+)(\.\w+)?", table):
-        name, count, extension = match.groups()
-        names = [f"{name}-{shard:05d}-of-{int(count):05d}{extension or ''}" for shard in range(int(count))]
-    else:
-        names = [table]
-    return tuple(os.path.join(base_dir, name) for name in names)
+_SEQUENCE = {dmvr.FRAMES: tf.io.FixedLenSequenceFeature([], tf.string)}
 
 
 def parse(serialised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -44,9 +28,9 @@ def parse(serialised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
       tf.errors.InvalidArgumentError: the record is no SequenceExample with these features.
     """
     context, sequence = tf.io.parse_single_sequence_example(serialised, _CONTEXT, _SEQUENCE)
-    start = tf.strings.as_string(context["clip/start/timestamp"])
-    clip_id = tf.strings.join([context["video/filename"], start], separator="@")
-    return sequence["image/encoded"], context["clip/label/index"].values, clip_id
+    start = tf.strings.as_string(context[dmvr.START])
+    clip_id = tf.strings.join([context[dmvr.FILENAME], start], separator="@")
+    return sequence[dmvr.FRAMES], context[dmvr.LABEL_INDICES].values, clip_id
 
 
 def label_vector(indices: tf.Tensor, classes: int, offset: int = 0) -> tf.Tensor:
@@ -58,7 +42,7 @@ def source(table: str | Sequence[str], base_dir: str, *, heads: Mapping[str, int
     """A table of DMVR records as a source for `models.input_pipeline`.
 
     Args:
-      table: See `expand_table`.
+      table: See `schemas.dmvr.expand_table`.
       base_dir: Folder of the table.
       heads: Number of classes by head, in the order in which the records number them: EPIC-KITCHENS' records hold
         the indices noun and 300 + verb, which are {"noun": 300, "verb": 97}.
@@ -78,4 +62,4 @@ def source(table: str | Sequence[str], base_dir: str, *, heads: Mapping[str, int
                 labels[head] = tf.argmax(part, output_type=tf.int32)
         return frames, {"id": clip_id, "labels": labels}
 
-    return Source(expand_table(table, base_dir), "", parse_labels)
+    return Source(dmvr.expand_table(table, base_dir), "", parse_labels)

@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from components.record_files import is_record
+from components.records import store_record
 from components.video import IngestConfig, VideoError, store_clip
 from schemas import config as settings
 from schemas import serving
@@ -76,7 +78,7 @@ def predict(model_dir: str, videos: Sequence[str]) -> Iterator[Prediction]:
     frames_signature = tf.saved_model.load(model_dir).signatures[serving.FRAMES_SIGNATURE]
     for video in videos:
         try:
-            frames = store_clip(video, ingest).frames
+            frames = (store_record if is_record(video) else store_clip)(video, ingest).frames
         except VideoError as error:
             yield Prediction(video, error=error.reason)
             continue

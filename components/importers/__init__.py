@@ -7,6 +7,7 @@ FORMATS = (
     "moments-in-time",
     "ucf101",
     "hmdb51",
+    "dmvr",
     "folder",
     "table",
 )

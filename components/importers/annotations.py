@@ -34,6 +34,8 @@ class Annotation:
       group: The source that clips are cut from; empty for the file itself.
       id: A unique name; empty for the path of the file, and the segment.
       slices: Further columns.
+      path: The clip itself, where an annotation stands in its very file; there is no video to find then.
+      unusable: Why it can be no clip, in words; empty if it can.
     """
 
     where: str
@@ -46,6 +48,8 @@ class Annotation:
     group: str = ""
     id: str = ""
     slices: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    path: str = ""
+    unusable: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from components.importers.annotations import LABEL, Annotation, Annotations
+from components.importers.dmvr import read_dmvr
 from components.importers.epic_kitchens import read_epic_kitchens
 from components.importers.kinetics import read_kinetics
 from components.importers.moments_in_time import read_moments_in_time
@@ -35,6 +36,7 @@ READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
     "moments-in-time": read_moments_in_time,
     "ucf101": read_ucf101,
     "hmdb51": read_hmdb51,
+    "dmvr": read_dmvr,
     "folder": read_folders,
     "table": read_tables,
 }
@@ -104,7 +106,10 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
         raise ManifestError(annotations[0], problems)
     found = _trained(found, left_out)
     if not found:
-        raise ManifestError(annotations[0], [f"none of its clips is among the {len(folder)} videos in {folder.root}"])
+        told = [f"{len(clips)} clip(s) left out: {reason}" for reason, clips in left_out.items()]
+        raise ManifestError(
+            annotations[0], [f"none of its clips is among the {len(folder)} videos in {folder.root}", *told]
+        )
     groups, straddling = _groups(found)
     _write(output, _manifest_csv(found, groups, folder.root, output))
     missing = f"{output}.missing.txt"
@@ -138,6 +143,9 @@ def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: lis
     answered = {clip.id for clip in read.clips if clip.labels}
     found = []
     for clip in read.clips:
+        if clip.unusable:
+            left_out[clip.unusable].append(clip)
+            continue
         if not clip.labels:
             if not clip.id or clip.id not in answered:
                 left_out["no class is told"].append(clip)
@@ -145,6 +153,9 @@ def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: lis
         for head, label in clip.labels.items():
             if head in known and label not in known[head]:
                 problems.append(f"{clip.where}: {label!r} is not among the classes of {head}")
+        if clip.path:
+            found.append(_Found(clip, clip.path, clip.start, clip.end))
+            continue
         own = next(filter(None, map(folder.find, clip.names)), [])
         candidates = own or next(filter(None, map(folder.find, clip.source_names)), [])
         if not candidates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from components.importers.annotations import Annotation, Annotations, require_columns, split_named
+from components.record_files import is_record
 from components.table import PLAIN_COLUMNS, ManifestError, file_rows, folder_rows, seconds
 from schemas import features
 
@@ -45,6 +46,7 @@ def _clips(path: str, rows: Sequence[tuple[str, dict[str, str]]]) -> Iterator[An
             end=end,
             group=row.get("group", ""),
             id=row.get("id", ""),
+            path=row["path"] if is_record(row["path"]) else "",
             slices={name: value for name, value in row.items() if name not in PLAIN_COLUMNS and not _head(name)},
         )
     if problems:

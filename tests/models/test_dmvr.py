@@ -15,14 +15,6 @@ TABLE = "validation.tfrecord@2"
 CLIP = ClipConfig(num_frames=8, stride=1, min_resize=36, crop_size=32)
 
 
-def test_shards_are_expanded_as_the_reference_does():
-    assert dmvr.expand_table("train@2", "/d") == ("/d/train-00000-of-00002", "/d/train-00001-of-00002")
-    assert dmvr.expand_table("a.tfrecord@1.gz", "/d") == ("/d/a.tfrecord-00000-of-00001.gz",)
-    assert len(dmvr.expand_table("train@123456", "/d")[0]) == len("/d/train-00000-of-123456")
-    assert dmvr.expand_table("one.tfrecord", "/d") == ("/d/one.tfrecord",)
-    assert dmvr.expand_table(["a", "b"], "/d") == ("/d/a", "/d/b")
-
-
 def test_records_train_and_evaluate_as_any_source():
     source = dmvr.source(TABLE, RECORDS, heads={"label": 5})
     assert source.count_labels() == {"label": {0: 2, 1: 1}}
