@@ -106,9 +106,9 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
         raise ManifestError(annotations[0], problems)
     found = _trained(found, left_out)
     if not found:
-        told = [f"{len(clips)} clip(s) left out: {reason}" for reason, clips in left_out.items()]
+        told = [f"{len(clips)} left out, {reason}" for reason, clips in left_out.items() if clips[0].unusable]
         raise ManifestError(
-            annotations[0], [f"none of its clips is among the {len(folder)} videos in {folder.root}", *told]
+            annotations[0], told or [f"none of its clips is among the {len(folder)} videos in {folder.root}"]
         )
     groups, straddling = _groups(found)
     _write(output, _manifest_csv(found, groups, folder.root, output))
