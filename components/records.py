@@ -48,10 +48,10 @@ def store_record(path: str, config: IngestConfig, *, start: float = 0.0, end: fl
         told = f"{len(frames)} frames in {len(features)} features"
         raise VideoError(path, "open", f"its feature list {dmvr.FRAMES} has {told}; wanted one frame in each")
     if len(frames) > config.max_frames:
-        raise VideoError(path, "open", f"it has {len(frames)} frames, more than ingest.max_frames = {config.max_frames}")
+        raise VideoError(path, "open", f"it has {len(frames)} frames; ingest.max_frames allows {config.max_frames}")
     width, height = _size(path, 0, frames[0])
     if width * height > config.max_pixels:
-        raise VideoError(path, "open", f"its frames are {width}x{height}, more than ingest.max_pixels allows")
+        raise VideoError(path, "open", f"its frames are {width}x{height}; ingest.max_pixels allows {config.max_pixels}")
     for index, frame in enumerate(frames):
         other = _size(path, index, frame)
         if other != (width, height):

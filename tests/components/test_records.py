@@ -14,9 +14,9 @@ from tests.components.records import jpegs, record, write_records
 CONFIG = IngestConfig(fps=12.5, short_side=24, max_bad_fraction=0.5)
 
 
-def wrong_with(path, **segment):
+def wrong_with(path, config=CONFIG, **segment):
     with pytest.raises(VideoError) as caught:
-        store_record(path, CONFIG, **segment)
+        store_record(path, config, **segment)
     return caught.value.stage, caught.value.reason
 
 
@@ -38,7 +38,7 @@ def test_a_segment_of_a_record_is_refused(tmp_path):
     assert wrong_with(path, end=1.0) == ("segment", "a record is a whole clip: leave its start and end empty")
 
 
-@pytest.mark.parametrize("offset", [7, 10**6])
+@pytest.mark.parametrize("offset", [7, 10**17])
 def test_an_offset_without_a_record_is_told(tmp_path, offset):
     file = one(tmp_path, jpegs(2)).removesuffix("#0")
     stage, reason = wrong_with(f"{file}#{offset}")
@@ -90,6 +90,24 @@ def test_a_frame_that_is_no_jpeg_is_told(tmp_path):
 def test_frames_of_two_sizes_are_told(tmp_path):
     path = one(tmp_path, jpegs(2) + jpegs(1, height=40))
     assert wrong_with(path) == ("decode", "its picture changes its shape at frame 2, from 48x32 to 48x40")
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ({"max_frames": 1}, "it has 2 frames; ingest.max_frames allows 1"),
+        ({"max_pixels": 1000}, "its frames are 48x32; ingest.max_pixels allows 1000"),
+    ],
+)
+def test_a_record_over_a_limit_is_told(tmp_path, limit, told):
+    assert wrong_with(one(tmp_path, jpegs(2)), IngestConfig(**limit)) == ("open", told)
+
+
+def test_a_short_record_is_treated_as_a_short_video(tmp_path):
+    path, (first, last) = one(tmp_path, jpegs(2)), jpegs(2)
+    assert store_record(path, IngestConfig(min_frames=4, short_clips="hold")).frames == (first, last, last, last)
+    told = "it is short: 2 frames, fewer than ingest.min_frames = 4"
+    assert wrong_with(path, IngestConfig(min_frames=4, short_clips="drop")) == ("segment", told)
 
 
 def test_a_manifest_refuses_a_segment_of_a_record(tmp_path):
