@@ -161,6 +161,8 @@ class _Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=[kept]
         )
         os.close(kept)
+        # A clip is megabytes: in pipes of 64 KiB, both sides would wait for each other hundreds of times.
+        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _CHUNK)
         self._buffer = bytearray()
 
     def ask(self, request: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -172,10 +173,20 @@ def write_shard(path: str, split: str, clips: Sequence[Clip], decoder: Decoder) 
     """
     rows: list[dict[str, Any]] = []
     with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
-        for record in in_order([clip.id for clip in clips], _decoded(clips, decoder, rows)):
+        # The decoder goes on while a record is written.
+        for record in in_order([clip.id for clip in clips], _one_ahead(_decoded(clips, decoder, rows))):
             if record:
                 writer.write(record)
     return Outcome(split, len(clips) - len(rows), tuple(rows))
+
+
+def _one_ahead(records: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """The same records, each made while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, records, None)
+        while (record := following.result()) is not None:
+            following = pool.submit(next, records, None)
+            yield record
 
 
 def in_order(ids: Sequence[str], records: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
