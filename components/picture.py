@@ -45,13 +45,16 @@ class Painter:
             if shown.frame.is_corrupt:
                 raise VideoError(self._path, "decode", f"its picture is damaged at {float(shown.time):.2f} s")
             pixels = self._upright(shown)
+            height, width, _ = pixels.shape
+            # Four bytes a pixel are what Pillow works on: these are encoded where they lie.
+            picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
             buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "JPEG", quality=self._quality)
+            picture.save(buffer, "JPEG", quality=self._quality)
             self._painted = shown, buffer.getvalue(), pixels.shape[:2]
         return self._painted[1:]
 
     def _upright(self, shown: TimedFrame) -> np.ndarray:
-        """Resizes to the short side with square pixels and applies the rotation; uint8 [H, W, 3]."""
+        """Resizes to the short side with square pixels and applies the rotation; uint8 [H, W, 4], the fourth unused."""
         frame = shown.frame
         width, height = float(frame.width * shown.aspect), float(frame.height)
         scale = self._short_side / min(width, height)
@@ -63,7 +66,7 @@ class Painter:
         untold_hd = frame.colorspace == _UNTOLD and min(frame.height, frame.width) >= _HIGH_DEFINITION
         resized = self._reformatter.reformat(
             _first_field(frame) if frame.interlaced_frame else frame,
-            format="rgb48le" if high_dynamic_range else "rgb24",
+            format="rgb48le" if high_dynamic_range else "rgba",
             width=width,
             height=height,
             src_colorspace=Colorspace.ITU709 if untold_hd else None,
@@ -71,7 +74,7 @@ class Painter:
             threads=1,
         ).to_ndarray()
         if high_dynamic_range:
-            resized = _standard_range(resized, frame.color_trc)
+            resized = np.insert(_standard_range(resized, frame.color_trc), 3, 0, axis=2)
         return np.ascontiguousarray(np.rot90(resized, round(frame.rotation / 90)))
 
 
