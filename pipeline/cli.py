@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--batch", type=int, default=4, help="clips per step (default: 4)")
     for command in (model, data, train, ingest):
         command.add_argument("--json", action="store_true")
-        add_recipe_arguments(command, default="small")
+        add_recipe_arguments(command, default="small" if command in (model, train) else "kinetics400_b_fe")
 
     for entry in sorted(metadata.entry_points(group=COMMANDS_GROUP), key=lambda entry: entry.name):
         module = entry.load()

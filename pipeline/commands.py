@@ -202,7 +202,8 @@ def bench_input(arguments: argparse.Namespace, say: Say) -> None:
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     with tempfile.TemporaryDirectory() as folder:
-        source = write_bench_clips(Path(folder))
+        # Long enough for no frame to be shown twice, which would be decoded once.
+        source = write_bench_clips(Path(folder), frames=recipe.clip.num_frames * recipe.clip.stride)
         rates = bench(source, clip=recipe.clip, augmentation=recipe.augment, batch_size=arguments.batch)
     if arguments.json:
         say(json.dumps(dataclasses.asdict(rates)))
