@@ -31,6 +31,7 @@ from components.record_files import is_record, split_path
 from components.remote import load_filesystem
 from components.video import IngestConfig, StoredClip, VideoError
 from schemas import features
+from schemas.memory import keep_memory_flat
 
 # A small set has some shards, too: they are what workers share.
 _LEAST_SHARDS = 8
@@ -140,6 +141,7 @@ class WriteShards(beam.DoFn):
 
     def setup(self) -> None:
         """Has a decoder for all shards of this worker."""
+        keep_memory_flat()
         self._decoder = Decoder(self._config)
 
     def teardown(self) -> None:

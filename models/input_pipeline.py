@@ -10,8 +10,6 @@ never on timing.
 from __future__ import annotations
 
 import collections
-import contextlib
-import ctypes
 import dataclasses
 import functools
 import math
@@ -24,11 +22,11 @@ from models.augment import AugmentConfig
 from models.clips import ClipConfig, ViewsConfig
 from schemas import features
 from schemas.features import Storage
+from schemas.memory import keep_memory_flat
 
 _FILES_AT_ONCE = 16
 _CLIPS_OF_A_FILE_IN_A_ROW = 16
 _BATCHES_AHEAD = 2
-_M_MMAP_THRESHOLD = -3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +127,7 @@ def train_dataset(
     if num_examples < 1:
         raise ValueError(f"train_dataset needs num_examples of 1 or more, got {num_examples}.")
     augment.window_size(clip, augmentation)
-    _keep_memory_flat()
+    keep_memory_flat()
     start = start_step * batch_size
     first_epoch = start // num_examples
 
@@ -237,13 +235,3 @@ def training_clip(
     # A short video loops: each of its frames is decoded once.
     pixels = tf.cond(tf.size(used) < clip.num_frames, lambda: tf.gather(pixels, position), lambda: pixels)
     return tf.ensure_shape(pixels, [clip.num_frames, side, side, 3]), drawn
-
-
-def _keep_memory_flat():
-    """Has glibc give blocks of 1 MiB and more back to the system when they are freed; it costs no speed.
-
-    By default glibc raises that limit to the largest block it has seen freed. Clips, allocated by one thread and freed
-    by another, then leave holes in the heaps of all of tf.data's threads, and resident memory grows for hours.
-    """
-    with contextlib.suppress(AttributeError):  # not glibc
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
