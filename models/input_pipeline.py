@@ -173,17 +173,25 @@ def eval_dataset(
 
 
 def score_dataset(
-    source: Source, *, clip: ClipConfig, batch_size: int, num_examples: int, host: int = 0, hosts: int = 1
+    source: Source,
+    *,
+    clip: ClipConfig,
+    batch_size: int,
+    num_examples: int,
+    devices: int = 1,
+    host: int = 0,
+    hosts: int = 1,
 ) -> tf.data.Dataset:
-    """One pass over the centre views for a device that wants whole batches, and each host as many as the others.
+    """One pass over the centre views in whole batches, as many for each device of each host.
 
     Each host reads all clips and decodes every `hosts`-th.
 
     Args:
       source: Clips of all hosts.
       clip: What a clip is.
-      batch_size: Clips per batch of this host, B.
+      batch_size: Clips per batch of one device, B.
       num_examples: Clips in `source`.
+      devices: Devices of this host, which take batches in turn.
       host: Index of this host.
       hosts: Number of hosts.
 
@@ -194,7 +202,7 @@ def score_dataset(
     viewed = _viewed(source.records().shard(hosts, host), source, clip, None)
     masked = viewed.map(lambda element: {"clip": element["clip"], "labels": element["labels"], "mask": 1.0})
     nothing = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), masked.element_spec)
-    batches = math.ceil(math.ceil(num_examples / hosts) / batch_size)
+    batches = devices * math.ceil(math.ceil(num_examples / hosts) / (devices * batch_size))
     filled = masked.concatenate(tf.data.Dataset.from_tensors(nothing).repeat()).take(batches * batch_size)
     batched = filled.batch(batch_size, drop_remainder=True, num_parallel_calls=_BATCHES_AHEAD)
     return batched.prefetch(_BATCHES_AHEAD)

@@ -276,6 +276,7 @@ def _evaluator(model, strategy, config: TrainerConfig, eval_clips: Clips):
             clip=config.clip,
             batch_size=batch_size,
             num_examples=eval_clips.count,
+            devices=context.num_replicas_in_sync // context.num_input_pipelines,
             host=context.input_pipeline_id,
             hosts=context.num_input_pipelines,
         )

@@ -171,3 +171,15 @@ def test_empty_split_is_an_error_at_once(jpeg):
         input_pipeline.transformed_source([], HEADS, "jpeg")
     with pytest.raises(ValueError, match="num_examples of 1 or more, got 0"):
         train(jpeg, num_examples=0)
+
+
+def test_every_device_of_every_host_scores_as_many_whole_batches_and_every_clip_once(raw):
+    ids = []
+    for host in range(2):
+        batches = take(
+            input_pipeline.score_dataset(raw, clip=CLIP, batch_size=2, num_examples=15, devices=3, host=host, hosts=2),
+            100,
+        )
+        assert [batch["clip"].shape[0] for batch in batches] == [2] * 6
+        ids += [int(label) for b in batches for label, m in zip(b["labels"]["noun"], b["mask"], strict=True) if m]
+    assert sorted(ids) == list(range(15))
