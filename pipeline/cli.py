@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = add("demo", "make real videos, run the whole pipeline on them", commands.demo)
     demo.add_argument("--workdir", default="demo", help="folder of the videos and the run (default: demo)")
+    add_beam_argument(demo)
     add_recipe_arguments(demo, default="demo")
 
     run = add("run", "run the pipeline on your videos, on this machine", commands.run)
