@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import cli
 from pipeline.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -129,3 +130,9 @@ def test_a_manifest_of_a_public_set_is_told_in_counts(capfd, tmp_path):
 def test_predicting_without_a_model_is_refused(capfd, tmp_path):
     (line,) = refusal(capfd, "predict", "--model", tmp_path / "gone", "a.mp4")
     assert f"no SavedModel in {tmp_path}/gone" in line
+
+
+def test_the_demo_is_a_run_on_data_of_its_own():
+    run = cli._parser().parse_args(["run", "--data", "d", "--workdir", "w"])
+    demo = cli._parser().parse_args(["demo"])
+    assert vars(demo).keys() | {"data"} == vars(run).keys()
