@@ -45,16 +45,13 @@ class Painter:
             if shown.frame.is_corrupt:
                 raise VideoError(self._path, "decode", f"its picture is damaged at {float(shown.time):.2f} s")
             pixels = self._upright(shown)
-            height, width, _ = pixels.shape
-            # Four bytes a pixel are what Pillow works on: these are encoded where they lie.
-            picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1)
             buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=self._quality)
+            Image.fromarray(pixels).save(buffer, "JPEG", quality=self._quality)
             self._painted = shown, buffer.getvalue(), pixels.shape[:2]
         return self._painted[1:]
 
     def _upright(self, shown: TimedFrame) -> np.ndarray:
-        """Resizes to the short side with square pixels and applies the rotation; uint8 [H, W, 4], the fourth unused."""
+        """Resizes to the short side with square pixels and applies the rotation; uint8 [H, W, 3]."""
         frame = shown.frame
         width, height = float(frame.width * shown.aspect), float(frame.height)
         scale = self._short_side / min(width, height)
@@ -66,7 +63,9 @@ class Painter:
         untold_hd = frame.colorspace == _UNTOLD and min(frame.height, frame.width) >= _HIGH_DEFINITION
         resized = self._reformatter.reformat(
             _first_field(frame) if frame.interlaced_frame else frame,
-            format="rgb48le" if high_dynamic_range else "rgba",
+            # Not "rgba", which Pillow encodes faster: where nothing is scaled and a row has no room for a whole group
+            # of pixels, FFmpeg leaves the last ones as memory was (340x256, the size of Kinetics, is such).
+            format="rgb48le" if high_dynamic_range else "rgb24",
             width=width,
             height=height,
             src_colorspace=Colorspace.ITU709 if untold_hd else None,
@@ -74,7 +73,7 @@ class Painter:
             threads=1,
         ).to_ndarray()
         if high_dynamic_range:
-            resized = np.insert(_standard_range(resized, frame.color_trc), 3, 0, axis=2)
+            resized = _standard_range(resized, frame.color_trc)
         return np.ascontiguousarray(np.rot90(resized, round(frame.rotation / 90)))
 
 

@@ -15,8 +15,8 @@ BT709, BT601, BT2020, UNTOLD = 1, 5, 9, 2
 LIMITED, FULL = 1, 2
 
 
-def grey(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMITED, transfer=1):
-    """The brightness at which a plain frame is stored."""
+def picture(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMITED, transfer=1):
+    """The brightness of each pixel as which a plain frame is stored."""
     height, width = size
     frame = av.VideoFrame(width, height, pixels)
     kind = np.uint16 if "10" in pixels else np.uint8
@@ -27,7 +27,12 @@ def grey(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMITED
     frame.color_primaries = ColorPrimaries.BT2020 if matrix == BT2020 else ColorPrimaries.BT709
     shown = TimedFrame(Fraction(0), Fraction(0), Fraction(0), Fraction(1), frame)
     jpeg, _ = Painter("v", short_side=48, quality=95, max_pixels=1 << 20).paint(shown)
-    return pixels_of(jpeg).mean()
+    return pixels_of(jpeg)
+
+
+def grey(*told, **more):
+    """The brightness at which a plain frame is stored."""
+    return picture(*told, **more).mean()
 
 
 @pytest.mark.parametrize(("pixels", "white"), [("yuv420p", 235), ("yuv420p10le", 940)])
@@ -44,6 +49,13 @@ def test_a_high_definition_video_that_tells_no_matrix_is_bt709():
     told = grey(**red, matrix=BT709)
     assert abs(grey(**red, size=(720, 720), matrix=UNTOLD) - told) < 2
     assert abs(grey(**red, size=(48, 64), matrix=UNTOLD) - grey(**red, matrix=BT601)) < 2
+
+
+@pytest.mark.parametrize("width", [*range(48, 64), 340])
+def test_a_frame_that_is_not_resized_is_stored_up_to_its_last_column(width):
+    # Memory that a dark picture leaves behind is what shows where nothing is written.
+    assert picture("yuv420p", 16, size=(48, width)).max() < 3
+    assert picture("yuv420p", 235, size=(48, width)).min() > 252
 
 
 @pytest.mark.parametrize(("transfer", "white"), [(ColorTrc.SMPTE2084, 573), (ColorTrc.ARIB_STD_B67, 721)])
