@@ -79,31 +79,21 @@ def raw_example(
       labels: Class names by head.
       slices: Values of further manifest columns by column name.
     """
-
-    def feature(values):
-        values = list(values)
-        if values and isinstance(values[0], float):
-            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-        if values and isinstance(values[0], int):
-            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-        as_bytes = [v.encode() if isinstance(v, str) else v for v in values]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=as_bytes))
-
     height, width = size
-    features = {
-        CLIP_ID: [clip_id],
-        CLIP_GROUP: [group],
-        CLIP_FRAMES: frames,
-        CLIP_FPS: [float(fps)],
-        CLIP_START: [float(start)],
-        CLIP_DURATION: [float(duration)],
-        CLIP_NUM_FRAMES: [len(frames)],
-        CLIP_HEIGHT: [height],
-        CLIP_WIDTH: [width],
-        **{label_key(head): names for head, names in labels.items()},
-        **{slice_key(name): [value] for name, value in slices.items()},
-    }
-    return tf.train.Example(features=tf.train.Features(feature={k: feature(v) for k, v in features.items()}))
+    texts = {CLIP_ID: [clip_id], CLIP_GROUP: [group]}
+    texts |= {label_key(head): names for head, names in labels.items()}
+    texts |= {slice_key(name): [value] for name, value in slices.items()}
+    # Filled in place: a message that is given another copies it, and the frames are megabytes.
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[CLIP_FRAMES].bytes_list.value.extend(frames)
+    for key, values in texts.items():
+        feature[key].bytes_list.value.extend(value.encode() for value in values)
+    for key, value in {CLIP_FPS: fps, CLIP_START: start, CLIP_DURATION: duration}.items():
+        feature[key].float_list.value.append(value)
+    for key, value in {CLIP_NUM_FRAMES: len(frames), CLIP_HEIGHT: height, CLIP_WIDTH: width}.items():
+        feature[key].int64_list.value.append(value)
+    return example
 
 
 def describing_keys(heads: Iterable[str], slices: Iterable[str]) -> list[str]:
