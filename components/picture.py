@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import io
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, ColorTrc, Interpolation, VideoReformatter
-from PIL import Image
+from simplejpeg import encode_jpeg
 
 from components.frames import TimedFrame, VideoError
 
@@ -45,9 +44,8 @@ class Painter:
             if shown.frame.is_corrupt:
                 raise VideoError(self._path, "decode", f"its picture is damaged at {float(shown.time):.2f} s")
             pixels = self._upright(shown)
-            buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "JPEG", quality=self._quality)
-            self._painted = shown, buffer.getvalue(), pixels.shape[:2]
+            jpeg = encode_jpeg(pixels, quality=self._quality, colorspace="RGB", colorsubsampling="420", fastdct=False)
+            self._painted = shown, jpeg, pixels.shape[:2]
         return self._painted[1:]
 
     def _upright(self, shown: TimedFrame) -> np.ndarray:
@@ -63,8 +61,8 @@ class Painter:
         untold_hd = frame.colorspace == _UNTOLD and min(frame.height, frame.width) >= _HIGH_DEFINITION
         resized = self._reformatter.reformat(
             _first_field(frame) if frame.interlaced_frame else frame,
-            # Not "rgba", which Pillow encodes faster: where nothing is scaled and a row has no room for a whole group
-            # of pixels, FFmpeg leaves the last ones as memory was (340x256, the size of Kinetics, is such).
+            # Never "rgba": where nothing is scaled and a row has no room for a whole group of pixels, FFmpeg leaves the
+            # last ones as memory was (340x256, the size of Kinetics, is such).
             format="rgb48le" if high_dynamic_range else "rgb24",
             width=width,
             height=height,
