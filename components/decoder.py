@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import io
 import json
 import os
 import select
@@ -152,6 +153,23 @@ def local_copy(path: str, max_bytes: int) -> Iterator[str]:
         yield copy
 
 
+class _Pipe(io.RawIOBase):
+    """A pipe that is read until a deadline, by the monotonic clock; TimeoutError then."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor, self.deadline = descriptor, 0.0
+        self._ready = select.poll()
+        self._ready.register(descriptor, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        if not self._ready.poll(max(0, self.deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+        return os.readv(self._descriptor, [buffer])
+
+
 class _Child:
     def __init__(self):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -161,9 +179,12 @@ class _Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=[kept]
         )
         os.close(kept)
-        # A clip is megabytes: in pipes of 64 KiB, both sides would wait for each other hundreds of times.
-        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _CHUNK)
-        self._buffer = bytearray()
+        # A clip is megabytes: in pipes of 64 KiB, both sides would wait for each other hundreds of times. The kernel
+        # refuses where a user has many pipes as large.
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _CHUNK)
+        self._pipe = _Pipe(self._process.stdout.fileno())
+        self._answers = io.BufferedReader(self._pipe, _CHUNK)
 
     def ask(self, request: dict[str, Any]) -> None:
         try:
@@ -173,9 +194,10 @@ class _Child:
             raise EOFError from error
 
     def line(self, deadline: float) -> dict[str, Any]:
-        while b"\n" not in self._buffer:
-            self._read(deadline)
-        line, _, self._buffer = self._buffer.partition(b"\n")
+        self._pipe.deadline = deadline
+        line = self._answers.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
         return json.loads(line)
 
     def answer(self, path: str, deadline: float) -> tuple[int, StoredClip | VideoError]:
@@ -183,24 +205,10 @@ class _Child:
         place = head["place"]
         if "reason" in head:
             return place, VideoError(path, head["stage"], head["reason"])
-        while len(self._buffer) < sum(head["lengths"]):
-            self._read(deadline)
-        frames, at = [], 0
-        for length in head["lengths"]:
-            frames.append(bytes(self._buffer[at : at + length]))
-            at += length
-        del self._buffer[:at]
-        return place, StoredClip(tuple(frames), tuple(head["size"]), head["fps"], head["start"])
-
-    def _read(self, deadline: float) -> None:
-        ready = select.poll()
-        ready.register(self._process.stdout, select.POLLIN)
-        if not ready.poll(max(0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
-        chunk = os.read(self._process.stdout.fileno(), _CHUNK)
-        if not chunk:
+        frames = tuple(map(self._answers.read, head["lengths"]))
+        if [*map(len, frames)] != head["lengths"]:
             raise EOFError
-        self._buffer += chunk
+        return place, StoredClip(frames, tuple(head["size"]), head["fps"], head["start"])
 
     def last_words(self) -> str:
         status = self._process.wait()
@@ -219,7 +227,7 @@ def main() -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
     # Where memory runs out, the kernel is to take this process and not its parent.
-    with open("/proc/self/oom_score_adj", "w") as score:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
     out = sys.stdout.buffer
     for line in sys.stdin.buffer:

@@ -18,7 +18,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import apache_beam as beam
 import tensorflow as tf
@@ -31,7 +31,7 @@ from components.record_files import is_record, split_path
 from components.remote import load_filesystem
 from components.video import IngestConfig, StoredClip, VideoError
 from schemas import features
-from schemas.memory import keep_memory_flat
+from schemas.memory import give_memory_back, keep_memory_flat
 
 # A small set has some shards, too: they are what workers share.
 _LEAST_SHARDS = 8
@@ -43,6 +43,8 @@ _BYTES_PER_PIXEL = 0.3
 _OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=0)
 _METRICS = "vivit/ingest"
 _logger = logging.getLogger("vivit.ingest")
+
+T = TypeVar("T")
 
 
 class Shard(NamedTuple):
@@ -155,6 +157,7 @@ class WriteShards(beam.DoFn):
             lines = file.read(shard.length).decode().split("\n")[:-1]
         unfinished = os.path.join(os.path.dirname(self._plan), uuid.uuid4().hex)
         outcome = write_shard(unfinished, shard.split, [Clip.from_json(line) for line in lines], self._decoder)
+        give_memory_back()
         tf.io.gfile.rename(unfinished, os.path.join(self._folder, shard.name), overwrite=True)
         self._good.inc(outcome.examples)
         self._bad.inc(len(outcome.rows))
@@ -175,20 +178,29 @@ def write_shard(path: str, split: str, clips: Sequence[Clip], decoder: Decoder) 
     """
     rows: list[dict[str, Any]] = []
     with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
-        # The decoder goes on while a record is written.
-        for record in in_order([clip.id for clip in clips], _one_ahead(_decoded(clips, decoder, rows))):
+        # The decoder goes on while a record is made and written.
+        records = (_record(clip, stored, rows) for clip, stored in _one_ahead(_decoded(clips, decoder)))
+        for record in in_order([clip.id for clip in clips], records):
             if record:
                 writer.write(record)
     return Outcome(split, len(clips) - len(rows), tuple(rows))
 
 
-def _one_ahead(records: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """The same records, each made while the one before it is used."""
+def _record(clip: Clip, stored: StoredClip | VideoError, rows: list[dict[str, Any]]) -> tuple[str, bytes]:
+    """Id and record of a clip; no record of one that is lost, which gets one of `rows`."""
+    if isinstance(stored, VideoError):
+        rows.append(row(clip, stored))
+        return clip.id, b""
+    return clip.id, clip_to_example(clip, stored).SerializeToString(deterministic=True)
+
+
+def _one_ahead(found: Iterator[T]) -> Iterator[T]:
+    """The same, each made while the one before it is used."""
     with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, records, None)
-        while (record := following.result()) is not None:
-            following = pool.submit(next, records, None)
-            yield record
+        following = pool.submit(next, found, None)
+        while (one := following.result()) is not None:
+            following = pool.submit(next, found, None)
+            yield one
 
 
 def in_order(ids: Sequence[str], records: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
@@ -216,8 +228,8 @@ def in_order(ids: Sequence[str], records: Iterable[tuple[str, bytes]]) -> Iterat
         raise ClipsUnaccountedError(f"clips were lost or doubled by the decoder ({wrong}); run the ingest again")
 
 
-def _decoded(clips: Sequence[Clip], decoder: Decoder, rows: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
-    """Ids and records, the clips of one video together; nothing for a clip that is lost, which gets one of `rows`."""
+def _decoded(clips: Sequence[Clip], decoder: Decoder) -> Iterator[tuple[Clip, StoredClip | VideoError]]:
+    """What became of each clip, the clips of one video together."""
     by_video: dict[str, list[Clip]] = {}
     for clip in clips:
         by_video.setdefault(clip.path, []).append(clip)
@@ -225,11 +237,7 @@ def _decoded(clips: Sequence[Clip], decoder: Decoder, rows: list[dict[str, Any]]
         load_filesystem(video)
         segments.sort(key=lambda clip: (clip.start, clip.id))
         for index, stored in decoder.store_segments(video, [(clip.start, clip.end) for clip in segments]):
-            if isinstance(stored, VideoError):
-                rows.append(row(segments[index], stored))
-                yield segments[index].id, b""
-            else:
-                yield segments[index].id, clip_to_example(segments[index], stored).SerializeToString(deterministic=True)
+            yield segments[index], stored
 
 
 def clip_to_example(clip: Clip, stored: StoredClip) -> tf.train.Example:
