@@ -43,7 +43,7 @@ class Measurement:
       frames_per_second: The same in frames.
       share: Median over the rounds of its rate over the bare loop's.
       peak_rss_mib: Peak memory of the process and its children.
-      memory_growth: Peak memory over that after a tenth of a round's clips.
+      memory_growth: Peak memory over that after a tenth of the clips.
     """
 
     videos_per_second: float
@@ -77,7 +77,8 @@ def bench_ingest(config: IngestConfig, *, clips: int, workers: int, rounds: int 
             process = context.Process(target=_work, args=(there, count, folder, config), daemon=True)
             process.start()
             measured[name] = (process, here)
-        first = {name: _turn(here, videos[: max(1, per_round // 10)])[1] for name, (_, here) in measured.items()}
+        tenth = videos[: max(1, per_round * rounds // 10)]
+        first = {name: _turn(here, tenth)[1] for name, (_, here) in measured.items()}
         turns = {name: [] for name in names}
         for _ in range(rounds):
             for name, (_, here) in measured.items():
