@@ -27,10 +27,16 @@ from components.video import IngestConfig, StoredClip, VideoError, store_segment
 _CHUNK = 1 << 20
 # A file is given up when so many of its segments in a row were each lost alone.
 _PATIENCE = 3
+# Seconds between the tries to copy a remote video while its file system fails.
+_PAUSES = (1, 5)
 
 
 class LostDecoderError(VideoError):
-    """A video hung or killed the process that decodes it."""
+    """A video hung or killed the process that decodes it; `hung` tells which."""
+
+    def __init__(self, path: str, reason: str, *, hung: bool):
+        super().__init__(path, "decode", reason)
+        self.hung = hung
 
 
 class Decoder:
@@ -58,6 +64,9 @@ class Decoder:
 
         Each segment may take `config.max_seconds` after the one before it. A record holds no video to decode: it is
         read as `components.records.store_records` does.
+
+        Raises:
+          OpError: If a remote video cannot be copied for a reason that is not its own.
         """
         # Deferred, as the child process stays without TensorFlow.
         from components.record_files import is_record
@@ -69,23 +78,33 @@ class Decoder:
         try:
             with local_copy(path, self._config.max_bytes) as file:
                 waiting = list(range(len(segments)))
-                for place, stored in self._attempt(path, file, segments):
-                    waiting.remove(place)
-                    yield place, stored
-                if len(segments) > 1:
-                    yield from self._one_by_one(path, file, segments, waiting)
+                try:
+                    for place, stored in self._attempt(path, file, segments):
+                        waiting.remove(place)
+                        yield place, stored
+                except LostDecoderError as lost:
+                    if lost.hung and len(segments) == 1:
+                        yield 0, lost
+                    else:
+                        yield from self._one_by_one(path, file, segments, waiting)
         except VideoError as error:
             yield from ((place, error) for place in range(len(segments)))
 
     def _one_by_one(
         self, path, file, segments, waiting: Sequence[int]
     ) -> Iterator[tuple[int, StoredClip | VideoError]]:
-        """Tries each segment alone, as the guilty one is not known; gives the file up where all are guilty."""
+        """Tries each segment alone, as the guilty one is not known; gives the file up where all are guilty.
+
+        One alone is tried again, too: what killed its decoder may have been the system, short of memory.
+        """
         lost, last = 0, None
         for place in waiting:
             if lost < _PATIENCE:
-                ((_, last),) = self._attempt(path, file, [segments[place]])
-                lost = lost + 1 if isinstance(last, LostDecoderError) else 0
+                try:
+                    ((_, last),) = self._attempt(path, file, [segments[place]])
+                    lost = 0
+                except LostDecoderError as error:
+                    lost, last = lost + 1, error
             yield place, last
 
     def probe(self, path: str) -> Probe:
@@ -103,7 +122,11 @@ class Decoder:
     def _attempt(
         self, path: str, file: str, segments: Sequence[tuple[float, float | None]]
     ) -> Iterator[tuple[int, StoredClip | VideoError]]:
-        """Stores segments until done, or the child is lost; the loss of a single one is its error."""
+        """Stores segments in one pass.
+
+        Raises:
+          LostDecoderError: If the child hangs or ends before it is done.
+        """
         child = self._idle.pop() if self._idle else _Child()
         whole = False
         try:
@@ -111,13 +134,12 @@ class Decoder:
             for _ in segments:
                 yield child.answer(path, time.monotonic() + self._config.max_seconds)
             whole = True
-        except TimeoutError:
+        except TimeoutError as error:
             reason = f"it took longer than ingest.max_seconds = {self._config.max_seconds:g} s"
-            if len(segments) == 1:
-                yield 0, LostDecoderError(path, "decode", reason)
-        except EOFError:
-            if len(segments) == 1:
-                yield 0, LostDecoderError(path, "decode", f"it ended the decoder process ({child.last_words()})")
+            raise LostDecoderError(path, reason, hung=True) from error
+        except EOFError as error:
+            reason = f"it ended the decoder process ({child.last_words()})"
+            raise LostDecoderError(path, reason, hung=False) from error
         finally:
             if whole:
                 self._idle.append(child)
@@ -132,25 +154,38 @@ def local_copy(path: str, max_bytes: int) -> Iterator[str]:
     A record in a remote file keeps its path: it is read where it is.
 
     Raises:
-      VideoError: If it cannot be copied, or has more than `max_bytes`.
+      VideoError: If there is no such file, it may not be read, or has more than `max_bytes`.
+      OpError: If the file system fails, several times in a row.
     """
     from components.record_files import is_record
 
     if "://" not in path or is_record(path):
         yield path
         return
-    import tensorflow as tf
-
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, os.path.basename(path))
+        _copy(path, copy, max_bytes)
+        yield copy
+
+
+def _copy(path: str, copy: str, max_bytes: int) -> None:
+    import tensorflow as tf
+
+    from components.remote import is_lasting, reason_of
+
+    for pause in (*_PAUSES, None):
         try:
             size = tf.io.gfile.stat(path).length
             if size > max_bytes:
                 raise VideoError(path, "open", f"it has {size} bytes, more than ingest.max_bytes = {max_bytes}")
-            tf.io.gfile.copy(path, copy)
-        except (tf.errors.OpError, OSError) as error:
-            raise VideoError(path, "open", f"cannot copy it: {getattr(error, 'message', error)}") from error
-        yield copy
+            tf.io.gfile.copy(path, copy, overwrite=True)
+            return
+        except tf.errors.OpError as error:
+            if is_lasting(path, error):
+                raise VideoError(path, "open", f"cannot copy it: {reason_of(path, error)}") from error
+            if pause is None:
+                raise
+            time.sleep(pause)
 
 
 class _Pipe(io.RawIOBase):

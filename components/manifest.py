@@ -12,13 +12,13 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
 from components.record_files import is_record, split_path
-from components.remote import load_filesystem
+from components.remote import is_lasting, load_filesystem, reason_of
 from components.table import (
     PLAIN_COLUMNS,
     SPLIT_ALIASES,
@@ -78,6 +78,8 @@ class Manifest:
     # Files of a folder that are not videos by their suffix, and groups that no class could spare for evaluation.
     ignored: tuple[str, ...] = ()
     moved_to_train: tuple[str, ...] = ()
+    # Why its file cannot be read, by the id of a clip: ingest puts such clips into quarantine.
+    unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -125,7 +127,7 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
     problems: list[str] = []
     placed = _clips(source, rows, heads, slices, problems)
     _check_ids_and_groups(placed, problems)
-    clips = _with_file_stats(placed, problems)
+    clips, unreadable = _with_file_stats(placed, problems)
     if problems:
         raise ManifestError(source, problems)
     clips, moved = _with_splits(clips)
@@ -133,7 +135,8 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
     _check_classes(clips, problems)
     if problems:
         raise ManifestError(source, problems)
-    return Manifest(source, tuple(sorted(clips, key=lambda clip: clip.id)), tuple(ignored), tuple(moved))
+    clips.sort(key=lambda clip: clip.id)
+    return Manifest(source, tuple(clips), tuple(ignored), tuple(moved), unreadable)
 
 
 def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list[tuple[str, Clip]]:
@@ -234,28 +237,34 @@ def _check_ids_and_groups(placed: list[tuple[str, Clip]], problems: list[str]) -
             )
 
 
-def _with_file_stats(placed: list[tuple[str, Clip]], problems: list[str]) -> list[Clip]:
+def _with_file_stats(placed: list[tuple[str, Clip]], problems: list[str]) -> tuple[list[Clip], dict[str, str]]:
+    """The clips with size and time of their files, and why a file cannot be read, by the id of the clip."""
+
     def stat(path: str):
         try:
             load_filesystem(path)
             found = tf.io.gfile.stat(path)
-        except tf.errors.NotFoundError:
-            return f"there is no file {path}"
         except (tf.errors.OpError, OSError) as error:
-            return f"cannot read {path}: {getattr(error, 'message', error)}"
-        return found if not found.is_directory else f"{path} is a folder, not a video"
+            return error
+        return IsADirectoryError("it is a folder, not a video") if found.is_directory else found
 
     users = {split_path(clip.path)[0]: where for where, clip in reversed(placed)}
     paths = sorted(users)
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
         stats = dict(zip(paths, pool.map(stat, paths), strict=True))
-    problems.extend(f"{users[path]}: {found}" for path, found in stats.items() if isinstance(found, str))
-    found = [(clip, stats[split_path(clip.path)[0]]) for _, clip in placed]
-    return [
-        dataclasses.replace(clip, size=told.length, mtime=told.mtime_nsec)
-        for clip, told in found
-        if not isinstance(told, str)
-    ]
+    unreadable, failures = {}, {path: found for path, found in stats.items() if isinstance(found, Exception)}
+    for path, error in failures.items():
+        if not is_lasting(path, error):
+            problems.append(f"{users[path]}: cannot read {path}: {reason_of(path, error)}")
+    clips = []
+    for _, clip in placed:
+        path = split_path(clip.path)[0]
+        if path in failures:
+            unreadable[clip.id] = f"cannot open it: {reason_of(path, failures[path])}"
+            clips.append(clip)
+        else:
+            clips.append(dataclasses.replace(clip, size=stats[path].length, mtime=stats[path].mtime_nsec))
+    return clips, unreadable
 
 
 def _with_splits(clips: list[Clip]) -> tuple[list[Clip], list[str]]:

@@ -124,7 +124,9 @@ def check_losses(clips: Sequence[Clip], lost: Sequence[dict[str, Any]], max_bad_
     for clip in clips:
         for head, name in clip.labels.items():
             left[clip.split, head, name] += clip.id not in lost_ids
-    problems += [f"no clip is left of {head} {name!r} in {split}" for (split, head, name), n in left.items() if not n]
+    classes = [f"no clip is left of {head} {name!r} in {split}" for (split, head, name), n in left.items() if not n]
+    if classes:
+        problems += [*classes, "mend its videos, or take their rows out of the manifest"]
     if problems:
         rows = [f"  {row['path']}: {row['reason']}" for row in lost[:_SHOWN_ROWS]]
         more = [f"  … and {len(lost) - _SHOWN_ROWS} more"] if len(lost) > _SHOWN_ROWS else []

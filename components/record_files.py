@@ -14,6 +14,8 @@ from typing import BinaryIO
 import google_crc32c
 import tensorflow as tf
 
+from components.remote import is_lasting, reason_of
+
 # Offsets have up to 18 digits: more are no offset in any file.
 _PATH = re.compile(r"(.+)#(\d{1,18})", re.DOTALL)
 # The length of the record and a checksum of it; then the record and its checksum.
@@ -76,8 +78,9 @@ def _opened(name: str, offset: int) -> Iterator[tuple[BinaryIO, int]]:
         with tf.io.gfile.GFile(name, "rb") if "://" in name else open(name, "rb") as file:
             yield file, tf.io.gfile.stat(name).length
     except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-        raise RecordError(offset, f"cannot read it: {reason}") from error
+        if not is_lasting(name, error):
+            raise
+        raise RecordError(offset, f"cannot read it: {reason_of(name, error)}") from error
 
 
 def _length(file: BinaryIO, offset: int, size: int) -> int:

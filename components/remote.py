@@ -10,6 +10,25 @@ import tensorflow as tf
 TENSORFLOW_IO = "tensorflow-io==0.37.1"
 
 
+# What a remote file system answers of a file itself. Anything else (no answer, no room, no credentials) may pass, and
+# is no reason to call a video bad.
+_OF_THE_FILE = (
+    *(tf.errors.NotFoundError, tf.errors.PermissionDeniedError),
+    *(tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError),
+)
+
+
+def is_lasting(path: str, error: Exception) -> bool:
+    """Whether what a file system raised tells of the file `path`, so that another try would end alike."""
+    return "://" not in path or isinstance(error, _OF_THE_FILE)
+
+
+def reason_of(path: str, error: Exception) -> str:
+    """What a file system's error says of the file `path`, without naming it."""
+    reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return reason.removeprefix(f"{path}; ")
+
+
 class NoFileSystemError(OSError):
     """Nothing that is installed reads the scheme of a URI."""
 

@@ -15,6 +15,8 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from components.manifest import SPLITS, Manifest, ManifestError, read_manifest
+from components.quarantine import check_losses, row
+from components.video import VideoError
 from pipeline.config import Recipe
 from schemas.config import ConfigError
 from schemas.schema import build_schema
@@ -49,6 +51,7 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
 
     Raises:
       ManifestError: If a row cannot be used, or the evaluated split is empty.
+      TooManyBadVideosError: If more files cannot be read than `recipe.ingest` allows.
       ConfigError: If the training clips do not fill a batch.
     """
     manifest = read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
@@ -56,6 +59,10 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
         raise ManifestError(
             manifest.source, [f"no clip in split {recipe.evaluation.split!r}, which evaluation.split names"]
         )
+    unreadable = [clip for clip in manifest.clips if clip.id in manifest.unreadable]
+    lost = [row(clip, VideoError(clip.path, "open", manifest.unreadable[clip.id])) for clip in unreadable]
+    # Ingest would find them, too, but only after the others are decoded.
+    check_losses(manifest.clips, lost, recipe.ingest.max_bad_fraction)
     num_train, batch_size = len(manifest.split("train")), recipe.train.batch_size
     if num_train < batch_size:
         raise ConfigError(

@@ -42,6 +42,7 @@ def run(
     Raises:
       ConfigError: If a setting is wrong.
       ManifestError: If the manifest is wrong.
+      TooManyBadVideosError: If too many files cannot be read.
       NodeFailedError: If a step fails.
     """
     workdir = os.path.abspath(workdir)
@@ -50,6 +51,8 @@ def run(
     say(f"Checking {data} …")
     prepared, manifest = prepare(data, workdir, settings)
     say(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
+    if manifest.unreadable:
+        say(f"      {len(manifest.unreadable)} of them have no file that can be read; they go to the quarantine")
     results = run_nodes(settings, prepared, workdir, say, beam=beam)
     say(summary(settings, manifest, results))
     return results

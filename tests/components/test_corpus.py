@@ -1,9 +1,15 @@
 """The corpus: every good file gives the frames that a player shows, and every bad one a reason."""
 
+import dataclasses
+import json
+
 import pytest
 
+from components.manifest import read_manifest
 from components.video import IngestConfig, VideoError, store_clip
+from schemas import features
 from tests.components import corpus
+from tests.components.ingest import execute
 from tests.components.videos import numbers
 
 INGEST = IngestConfig(fps=10, short_side=48)
@@ -22,3 +28,24 @@ def test_a_bad_file_is_refused_with_its_reason(tmp_path, name):
     make(tmp_path / name)
     with pytest.raises(VideoError, match=reason):
         store_clip(str(tmp_path / name), INGEST)
+
+
+@pytest.mark.end_to_end
+def test_a_manifest_of_the_corpus_gives_every_good_file_and_a_quarantine_with_every_bad_one(tmp_path):
+    corpus.make_corpus(tmp_path)
+    names = [*corpus.GOOD, *corpus.BAD]
+    rows = [{"path": n, "label": str(i % 2), "split": "eval" if i < 4 else "train"} for i, n in enumerate(names)]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    manifest = read_manifest(tmp_path / "m.jsonl")
+    (tmp_path / "manifest").mkdir()
+    for split in ("train", "eval"):
+        lines = "".join(clip.to_json() + "\n" for clip in manifest.split(split))
+        (tmp_path / "manifest" / f"{split}.jsonl").write_text(lines)
+    examples, quarantine = execute(
+        tmp_path, str(tmp_path / "manifest"), dataclasses.replace(INGEST, max_bad_fraction=1.0)
+    )
+    ids = [e.features.feature[features.CLIP_ID].bytes_list.value[0].decode() for e in sum(examples.values(), [])]
+    assert sorted(ids) == sorted(corpus.GOOD)
+    reasons = {row["id"]: row["reason"] for row in quarantine}
+    assert sorted(reasons) == sorted(corpus.BAD)
+    assert all(words in reasons[name] for name, (_, words) in corpus.BAD.items())

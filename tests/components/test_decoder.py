@@ -1,5 +1,6 @@
 """Decoding behind a wall: the same clips, and a video that hangs or kills its decoder costs its own clips only."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 
 from components.decoder import Decoder, LostDecoderError
 from components.video import IngestConfig, StoredClip, VideoError, store_clip, store_segments
@@ -84,20 +86,45 @@ def children():
     return {int(pid) for pids in lists for pid in pids.read_text().split()}
 
 
-def test_a_video_that_kills_its_decoder_says_so(tmp_path):
-    os.mkfifo(tmp_path / "kills.mp4")
-    with Decoder(INGEST) as decoder:
-        found, before = [], children()
-        call = threading.Thread(
-            target=lambda: found.extend(decoder.store_segments(str(tmp_path / "kills.mp4"), [(0, None)]))
-        )
-        call.start()
+def test_a_video_that_kills_its_decoder_twice_says_so(tmp_path):
+    with Decoder(INGEST) as decoder, storing(decoder, tmp_path / "kills.mp4") as (found, kill):
+        kill()
+        kill()
+    assert [error.reason for _, error in found] == ["it ended the decoder process (SIGSEGV)"]
+
+
+def test_a_video_whose_decoder_is_killed_once_is_tried_again(tmp_path):
+    good = Path(write_video(tmp_path / "v.mp4", range(10)))
+    with Decoder(INGEST) as decoder, storing(decoder, tmp_path / "killed.mp4") as (found, kill):
+        kill(lambda: good.rename(tmp_path / "killed.mp4"))
+    assert found == [(0, store_clip(str(tmp_path / "killed.mp4"), INGEST))]
+
+
+@contextlib.contextmanager
+def storing(decoder, pipe):
+    """What becomes of a pipe that is stored as a video; and what kills the process that reads it, after an act."""
+    os.mkfifo(pipe)
+    found, before = [], children()
+    call = threading.Thread(target=lambda: found.extend(decoder.store_segments(str(pipe), [(0, None)])))
+    call.start()
+
+    def kill(act=lambda: None):
         # Opening to write returns once the decoder opens to read.
-        with open(tmp_path / "kills.mp4", "wb"):
+        with open(pipe, "wb"):
+            act()
             for pid in children() - before:
                 os.kill(pid, signal.SIGSEGV)
-            call.join()
-    assert [error.reason for _, error in found] == ["it ended the decoder process (SIGSEGV)"]
+                wait_for_end(pid)
+
+    yield found, kill
+    call.join()
+
+
+def wait_for_end(pid):
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}/cwd").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}/cwd").exists()
 
 
 def test_a_decoder_ends_with_its_parent_though_it_hangs(tmp_path):
@@ -112,16 +139,45 @@ list(Decoder(IngestConfig()).store_segments({str(tmp_path / "hangs.mp4")!r}, [(0
         (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         parent.kill()
         parent.wait()
-        deadline = time.monotonic() + 10
-        while Path(f"/proc/{child}/cwd").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not Path(f"/proc/{child}/cwd").exists()
+        wait_for_end(child)
 
 
 def test_the_decoder_loads_no_tensorflow():
     code = "import sys, components.decoder; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"tensorflow", "tfx", "apache_beam"} & set(done.stdout.split())
+
+
+@pytest.fixture
+def failing_copy(monkeypatch):
+    """Has TensorFlow fail to copy so many times, as a remote file system that does not answer."""
+    copy = tf.io.gfile.copy
+
+    def fail(times):
+        errors = [tf.errors.UnavailableError(None, None, "503")] * times
+
+        def failing(*arguments, **options):
+            if errors:
+                raise errors.pop()
+            copy(*arguments, **options)
+
+        monkeypatch.setattr(tf.io.gfile, "copy", failing)
+
+    monkeypatch.setattr("components.decoder._PAUSES", (0, 0))
+    return fail
+
+
+def test_a_remote_video_is_copied_again_while_its_file_system_fails(tmp_path, failing_copy):
+    path = write_video(tmp_path / "v.mp4", range(10))
+    tf.io.gfile.copy(path, "ram://v.mp4", overwrite=True)
+    failing_copy(2)
+    with Decoder(INGEST) as decoder:
+        assert list(decoder.store_segments("ram://v.mp4", [(0, None)])) == [(0, store_clip(path, INGEST))]
+        failing_copy(3)
+        with pytest.raises(tf.errors.UnavailableError, match="503"):
+            list(decoder.store_segments("ram://v.mp4", [(0, None)]))
+        ((_, gone),) = decoder.store_segments("ram://gone.mp4", [(0, None)])
+    assert gone.reason.startswith("cannot copy it: ")
 
 
 @pytest.mark.parametrize(("policy", "count"), [("keep", 4), ("hold", 6), ("loop", 6)])

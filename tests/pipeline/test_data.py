@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.quarantine import TooManyBadVideosError
 from pipeline.config import load_recipe
 from pipeline.data import planned, prepare
 from schemas.config import ConfigError
@@ -47,6 +48,17 @@ def test_a_changed_video_changes_its_manifest(folder, tmp_path):
 def test_a_compiled_pipeline_reads_where_the_data_is_prepared(folder, tmp_path):
     data, _ = prepare(str(folder), str(tmp_path / "run"), recipe("data.slices=[]"))
     assert planned(str(tmp_path / "run"), splits=("train", "eval"), heads=("label",), slices=()) == data
+
+
+def test_more_files_that_cannot_be_read_than_ingest_may_lose_are_told_before_anything_is_decoded(folder, tmp_path):
+    gone = next(folder.glob("red/*.mp4"))
+    gone.unlink()
+    gone.symlink_to("nowhere.mp4")
+    with pytest.raises(TooManyBadVideosError, match=f"^1 of 24 clips .*:\n  {gone}: cannot open it: No such file"):
+        prepare(str(folder), str(tmp_path / "run"), recipe())
+    assert not (tmp_path / "run").exists()
+    data, _ = prepare(str(folder), str(tmp_path / "run"), recipe("ingest.max_bad_fraction=0.05"))
+    assert sum(Path(data.manifest_dir, f"{split}.jsonl").read_text().count("\n") for split in data.splits) == 24
 
 
 def test_fewer_clips_than_a_batch_are_told_before_anything_is_decoded(folder, tmp_path):
