@@ -60,19 +60,24 @@ class VideoExampleGenExecutor(BaseBeamExecutor):
         """Writes the examples and the quarantine.
 
         Raises:
-          TooManyBadVideosError: If more is lost than allowed.
+          TooManyBadVideosError: If more is lost than allowed. TFX removes what a step that fails has written, so the
+            quarantine is then kept beside the input.
           ClipsUnaccountedError: If a clip came out twice, or not at all.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         lost_uri = artifact_utils.get_single_uri(output_dict[QUARANTINE_KEY])
+        input_base = exec_properties[INPUT_BASE_KEY]
+        kept_uri = os.path.join(os.path.dirname(input_base), QUARANTINE_KEY)
+        if tf.io.gfile.isdir(kept_uri):
+            tf.io.gfile.rmtree(kept_uri)
         input_config = example_gen_pb2.Input()
         proto_utils.json_to_proto(exec_properties[INPUT_CONFIG_KEY], input_config)
         manifests = {split.name: split.pattern for split in input_config.splits}
         clips = [
             Clip.from_json(line)
             for pattern in manifests.values()
-            for line in quarantine.read_lines(os.path.join(exec_properties[INPUT_BASE_KEY], pattern))
+            for line in quarantine.read_lines(os.path.join(input_base, pattern))
         ]
         config = IngestConfig(**json.loads(exec_properties[INGEST_KEY]))
 
@@ -81,7 +86,13 @@ class VideoExampleGenExecutor(BaseBeamExecutor):
         examples_utils.set_payload_format(examples, exec_properties["output_data_format"])
         examples_utils.set_file_format(examples, write_split.to_file_format_str(exec_properties["output_file_format"]))
         quarantine.check_accounted(clips, quarantine.read_summary(lost_uri))
-        quarantine.check_losses(clips, quarantine.read_quarantine(lost_uri), config.max_bad_fraction)
+        try:
+            quarantine.check_losses(clips, quarantine.read_quarantine(lost_uri), config.max_bad_fraction)
+        except quarantine.TooManyBadVideosError as error:
+            tf.io.gfile.makedirs(kept_uri)
+            for name in tf.io.gfile.listdir(lost_uri):
+                tf.io.gfile.copy(os.path.join(lost_uri, name), os.path.join(kept_uri, name))
+            raise quarantine.TooManyBadVideosError(f"{error}\n  all of them: {kept_uri}") from error
 
     def _write(
         self, clips: list[Clip], examples_uri: str, lost_uri: str, splits: list[str], config: IngestConfig

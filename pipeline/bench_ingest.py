@@ -31,7 +31,7 @@ from components.video import IngestConfig
 FPS, SECONDS, SIZE = 25, 10, (256, 340)
 # Videos with pictures of their own; the clips are copies of them.
 _DISTINCT = 6
-_SPLIT = "train"
+SPLIT = "train"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +157,8 @@ def _work(connection, workers: int, folder: str, config: IngestConfig) -> None:
     while (videos := connection.recv()) is not None:
         start = time.perf_counter()
         if workers:
-            _ingest(videos, os.path.join(folder, f"{workers}-workers"), config, workers)
+            clips = [Clip(v, v, v, SPLIT, {"label": "any"}, {}, size=os.path.getsize(v)) for v in videos]
+            ingest(clips, os.path.join(folder, f"{workers}-workers"), config, workers)
         else:
             for video in videos:
                 bare_loop(video, config)
@@ -198,7 +199,8 @@ def bare_loop(video: str, config: IngestConfig) -> list[bytes]:
     return frames
 
 
-def _ingest(videos: Sequence[str], folder: str, config: IngestConfig, workers: int) -> None:
+def ingest(clips: Sequence[Clip], folder: str, config: IngestConfig, workers: int) -> None:
+    """Runs VideoExampleGen's own executor on clips of the split `SPLIT`, into a folder that is emptied first."""
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import standard_artifacts
 
@@ -207,10 +209,9 @@ def _ingest(videos: Sequence[str], folder: str, config: IngestConfig, workers: i
 
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    clips = [Clip(v, v, v, _SPLIT, {"label": "any"}, {}, size=os.path.getsize(v)) for v in videos]
-    Path(folder, f"{_SPLIT}.jsonl").write_text("".join(clip.to_json() + "\n" for clip in clips))
+    Path(folder, f"{SPLIT}.jsonl").write_text("".join(clip.to_json() + "\n" for clip in clips))
     examples, quarantine = standard_artifacts.Examples(), Quarantine()
     examples.uri, quarantine.uri = (os.path.join(folder, name) for name in ("examples", "quarantine"))
     context = BaseBeamExecutor.Context(beam_pipeline_args=ingest_args(workers))
-    properties = VideoExampleGen(folder, (_SPLIT,), config).exec_properties
+    properties = VideoExampleGen(folder, (SPLIT,), config).exec_properties
     VideoExampleGenExecutor(context).Do({}, {"examples": [examples], QUARANTINE_KEY: [quarantine]}, dict(properties))

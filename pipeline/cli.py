@@ -103,11 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     ingest = add(
         "ingest", "videos to examples, against the bare loop that decodes and encodes", commands.bench_ingest, to=bench
     )
-    ingest.add_argument("--clips", type=int, default=300, help="clips of 10 s 340x256 (default: 300)")
-    ingest.add_argument("--workers", type=int, default=2, help="parallel decoders (default: 2)")
+    ingest.add_argument("--clips", type=_count, default=300, help="clips of 10 s 340x256 (default: 300)")
+    ingest.add_argument("--workers", type=_count, default=2, help="parallel decoders (default: 2)")
+    segments = add("segments", "segments of a long video, against one decode of it", commands.bench_segments, to=bench)
+    segments.add_argument("--minutes", type=_count, default=30, help="length of the video (default: 30)")
+    segments.add_argument("--segments", type=_count, default=200, help="how many (default: 200)")
     for command in (model, data, train):
         command.add_argument("--batch", type=int, default=4, help="clips per step (default: 4)")
-    for command in (model, data, train, ingest):
+    for command in (model, data, train, ingest, segments):
         command.add_argument("--json", action="store_true")
         add_recipe_arguments(command, default="small" if command in (model, train) else "kinetics400_b_fe")
 

@@ -256,3 +256,19 @@ def bench_ingest(arguments: argparse.Namespace, say: Say) -> None:
     config = load_recipe(arguments.recipe, arguments.overrides).ingest
     result = bench(config, clips=arguments.clips, workers=arguments.workers)
     say(json.dumps(result) if arguments.json else describe(result))
+
+
+def bench_segments(arguments: argparse.Namespace, say: Say) -> None:
+    """Times many segments of one long video against one decode of it."""
+    from pipeline.bench_segments import bench_segments as bench
+    from pipeline.config import load_recipe
+
+    config = load_recipe(arguments.recipe, arguments.overrides).ingest
+    rates = bench(config, minutes=arguments.minutes, segments=arguments.segments)
+    if arguments.json:
+        say(json.dumps({**dataclasses.asdict(rates), "ratio": rates.ratio}))
+        return
+    cost = (
+        f"{rates.segment_seconds:.1f} s, one bare decode of it {rates.decode_seconds:.1f} s: {rates.ratio:.2f} decodes"
+    )
+    say(f"{rates.segments} segments of 1 to 5 s of a video of {rates.minutes} minutes: {cost}")

@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 from components.example_gen import VideoExampleGen
+from components.manifest import Clip
 from components.quarantine import TooManyBadVideosError, read_quarantine
 from components.video import IngestConfig
 from schemas import features
 from tests.components.ingest import execute, write_manifest
+from tests.components.mutants import MUTANTS, mutants
 
 
 def values(example, key):
@@ -82,16 +84,19 @@ def test_a_row_of_the_quarantine_says_what_was_lost_where_and_why(ingested):
     assert (rows["e.mp4@5-6"]["stage"], rows["e.mp4@5-6"]["reason"]) == ("segment", "no frame between 5 s and 6 s")
 
 
-def test_a_run_stops_when_too_much_is_lost_but_leaves_the_quarantine(tmp_path):
+def test_a_run_stops_when_too_much_is_lost_but_keeps_the_quarantine_beside_its_input(tmp_path):
     _, prepared = write_manifest(
         tmp_path, ROWS[:1] + ROWS[3:6] + [("f.mp4", "", "", "jump", "train", "")], ["torn.mp4"]
     )
     with pytest.raises(TooManyBadVideosError) as caught:
-        execute(tmp_path, prepared, IngestConfig(fps=10, short_side=24, max_bad_fraction=0.1))
-    first, row = str(caught.value).splitlines()
+        execute(tmp_path / "run", prepared, IngestConfig(fps=10, short_side=24, max_bad_fraction=0.1))
+    first, row, kept = str(caught.value).splitlines()
     assert first == "1 of 5 clips cannot be decoded (20.0%; ingest.max_bad_fraction allows 10.0%):"
     assert row.strip() == f"{tmp_path}/torn.mp4: cannot open it: it is no video, or its header or index is lost"
-    assert [row["id"] for row in read_quarantine(str(tmp_path / "quarantine"))] == ["torn.mp4"]
+    assert kept == f"  all of them: {tmp_path}/quarantine"
+    assert [row["id"] for row in read_quarantine(f"{tmp_path}/quarantine")] == ["torn.mp4"]
+    execute(tmp_path / "again", prepared)
+    assert not (tmp_path / "quarantine").exists()
 
 
 def test_the_ingest_settings_are_part_of_what_the_cache_compares():
@@ -100,3 +105,23 @@ def test_the_ingest_settings_are_part_of_what_the_cache_compares():
     )
     assert json.loads(one["ingest"])["jpeg_quality"] == 90
     assert one["ingest"] != other["ingest"]
+
+
+def test_of_mutated_videos_every_clip_comes_out_once_in_its_split_or_in_the_quarantine(tmp_path):
+    paths = list(mutants(tmp_path, MUTANTS))
+    clips = [
+        Clip(f"{path}@{start}", path, path, ("train", "eval")[n % 2], {"label": "any"}, {}, start, end)
+        for n, path in enumerate(paths)
+        for start, end in ((0.0, None), (1.0, 1.5))
+    ]
+    (tmp_path / "manifest").mkdir()
+    for split in ("train", "eval"):
+        lines = "".join(clip.to_json() + "\n" for clip in clips if clip.split == split)
+        (tmp_path / "manifest" / f"{split}.jsonl").write_text(lines)
+    config = IngestConfig(fps=10, short_side=24, max_bad_fraction=1.0, max_seconds=20)
+    examples, quarantine = execute(tmp_path, str(tmp_path / "manifest"), config)
+    out = {split: [values(e, features.CLIP_ID)[0].decode() for e in found] for split, found in examples.items()}
+    lost = [row["id"] for row in quarantine]
+    assert sorted([*sum(out.values(), []), *lost]) == sorted(clip.id for clip in clips)
+    assert all(clip.id in out[clip.split] for clip in clips if clip.id not in lost)
+    assert not [row for row in quarantine if "longer than" in row["reason"] or "ended the decoder" in row["reason"]]

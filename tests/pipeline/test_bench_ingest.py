@@ -9,6 +9,7 @@ from PIL import Image
 
 from components.video import IngestConfig, store_clip
 from pipeline.bench_ingest import bare_loop, bench_ingest, describe, write_videos
+from pipeline.bench_segments import bench_segments
 
 CONFIG = IngestConfig(fps=25, short_side=64)
 
@@ -32,3 +33,10 @@ def test_reports_each_rate_as_a_share_of_the_bare_loop():
     assert ours["frames_per_second"] == pytest.approx(25 * ours["videos_per_second"])
     assert json.loads(json.dumps(result))["clips"] == 3
     assert "1 worker" in describe(result)
+
+
+@pytest.mark.end_to_end
+def test_segments_of_a_long_video_are_ingested_and_held_against_one_decode_of_it():
+    rates = bench_segments(CONFIG, minutes=1, segments=3)
+    assert rates.ratio == pytest.approx(rates.segment_seconds / rates.decode_seconds)
+    assert rates.decode_seconds > 0
