@@ -243,7 +243,7 @@ class _Child:
         frames = tuple(map(self._answers.read, head["lengths"]))
         if [*map(len, frames)] != head["lengths"]:
             raise EOFError
-        return place, StoredClip(frames, tuple(head["size"]), head["fps"], head["start"])
+        return place, StoredClip(frames, tuple(head["size"]), head["fps"], head["start"], head["short"])
 
     def last_words(self) -> str:
         status = self._process.wait()
@@ -277,7 +277,8 @@ def main() -> None:
                 head, frames = {"stage": stored.stage, "reason": stored.reason}, ()
             else:
                 frames = stored.frames
-                head = {"lengths": [*map(len, frames)], "size": stored.size, "fps": stored.fps, "start": stored.start}
+                told = {name: getattr(stored, name) for name in ("size", "fps", "start", "short")}
+                head = {"lengths": [*map(len, frames)], **told}
             out.write(json.dumps({"place": place, **head}).encode() + b"\n")
             out.writelines(frames)
             out.flush()

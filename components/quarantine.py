@@ -39,11 +39,13 @@ class Outcome:
     Attributes:
       split: Name of the split.
       examples: Clips that are stored as examples.
+      short: Those of them whose video had fewer frames than `ingest.min_frames`.
       rows: One row of the quarantine for each of the others, see `row`.
     """
 
     split: str
     examples: int
+    short: int
     rows: tuple[dict[str, Any], ...]
 
 
@@ -60,13 +62,14 @@ def kind(row: dict[str, Any]) -> str:
 def write_quarantine(folder: str, splits: Sequence[str], outcomes: Iterable[Outcome]) -> None:
     """Writes the rows and the counts of all outcomes; the same outcomes in any order give the same bytes.
 
-    ``summary.json`` holds "examples" and "quarantined" by split, and "reasons": clips by `kind`, the most frequent
-    first.
+    ``summary.json`` holds "examples", the "short" ones of them and "quarantined" by split, and "reasons": clips by
+    `kind`, the most frequent first.
     """
-    rows, examples = {split: [] for split in splits}, dict.fromkeys(splits, 0)
+    rows, examples, short = {split: [] for split in splits}, dict.fromkeys(splits, 0), dict.fromkeys(splits, 0)
     for outcome in outcomes:
         rows[outcome.split].extend(outcome.rows)
         examples[outcome.split] += outcome.examples
+        short[outcome.split] += outcome.short
     for split, lost in rows.items():
         lines = [json.dumps(r, ensure_ascii=False) + "\n" for r in sorted(lost, key=lambda r: r["id"])]
         with tf.io.gfile.GFile(os.path.join(folder, f"{split}.jsonl"), "w") as file:
@@ -74,6 +77,7 @@ def write_quarantine(folder: str, splits: Sequence[str], outcomes: Iterable[Outc
     reasons = collections.Counter(sorted(kind(r) for lost in rows.values() for r in lost))
     summary = {
         "examples": examples,
+        "short": short,
         "quarantined": {split: len(lost) for split, lost in rows.items()},
         "reasons": dict(reasons.most_common()),
     }

@@ -58,7 +58,8 @@ def store_record(path: str, config: IngestConfig, *, start: float = 0.0, end: fl
             shapes = f"{width}x{height} to {other[0]}x{other[1]}"
             raise VideoError(path, "decode", f"its picture changes its shape at frame {index}, from {shapes}")
     begins = sum(record.context.feature[dmvr.START].int64_list.value[:1])
-    return StoredClip(with_min_frames(path, frames, config), (height, width), config.fps, begins / _MICROSECONDS)
+    stored, short = with_min_frames(path, frames, config), len(frames) < config.min_frames
+    return StoredClip(stored, (height, width), config.fps, begins / _MICROSECONDS, short)
 
 
 def store_records(

@@ -177,20 +177,25 @@ def write_shard(path: str, split: str, clips: Sequence[Clip], decoder: Decoder) 
       ClipsUnaccountedError: If the decoder does not give back each clip once.
     """
     rows: list[dict[str, Any]] = []
+    short: list[str] = []
     with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
         # The decoder goes on while a record is made and written.
-        records = (_record(clip, stored, rows) for clip, stored in _one_ahead(_decoded(clips, decoder)))
+        records = (_record(clip, stored, rows, short) for clip, stored in _one_ahead(_decoded(clips, decoder)))
         for record in in_order([clip.id for clip in clips], records):
             if record:
                 writer.write(record)
-    return Outcome(split, len(clips) - len(rows), tuple(rows))
+    return Outcome(split, len(clips) - len(rows), len(short), tuple(rows))
 
 
-def _record(clip: Clip, stored: StoredClip | VideoError, rows: list[dict[str, Any]]) -> tuple[str, bytes]:
-    """Id and record of a clip; no record of one that is lost, which gets one of `rows`."""
+def _record(
+    clip: Clip, stored: StoredClip | VideoError, rows: list[dict[str, Any]], short: list[str]
+) -> tuple[str, bytes]:
+    """Id and record of a clip; no record of one that is lost, which gets one of `rows`. A short one is noted."""
     if isinstance(stored, VideoError):
         rows.append(row(clip, stored))
         return clip.id, b""
+    if stored.short:
+        short.append(clip.id)
     return clip.id, clip_to_example(clip, stored).SerializeToString(deterministic=True)
 
 

@@ -80,12 +80,14 @@ class StoredClip:
       size: (height, width) in pixels.
       fps: Stored frames per second.
       start: Start of the clip in its video, seconds.
+      short: Whether its video had fewer than `min_frames`, of which `short_clips` made these.
     """
 
     frames: tuple[bytes, ...]
     size: tuple[int, int]
     fps: float
     start: float
+    short: bool
 
     @property
     def duration(self) -> float:
@@ -222,7 +224,8 @@ class _Segment:
             frames = with_min_frames(self._path, self._frames, self._config)
         except VideoError as error:
             return error
-        return StoredClip(frames, self._size, float(1 / self._step), start)
+        short = len(self._frames) < self._config.min_frames
+        return StoredClip(frames, self._size, float(1 / self._step), start, short)
 
 
 def with_min_frames(path: str, frames: Sequence[bytes], config: IngestConfig) -> tuple[bytes, ...]:

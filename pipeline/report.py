@@ -14,6 +14,7 @@ from components.example_gen import QUARANTINE_KEY
 from components.manifest import Manifest
 from components.model_canary import DETAIL_PROPERTY
 from components.quarantine import read_quarantine, read_summary
+from components.video import IngestConfig
 from models.evaluation import LOSS, TOP_1, TOP_5, joint_name
 from pipeline.config import Recipe
 from pipeline.console import typed_command, typed_path
@@ -31,7 +32,7 @@ def summary(recipe: Recipe, manifest: Manifest, results: Mapping[str, NodeResult
         [
             "",
             "Summary",
-            *_data_lines(manifest, results["VideoExampleGen"]),
+            *_data_lines(manifest, recipe.ingest, results["VideoExampleGen"]),
             *_accuracy_lines(recipe, manifest, results["Evaluator"]),
             *_gate_lines(results),
             f"  steps     {len(results) - cached} ran, {cached} unchanged from cache, {seconds:.0f} s in all",
@@ -41,18 +42,21 @@ def summary(recipe: Recipe, manifest: Manifest, results: Mapping[str, NodeResult
     )
 
 
-def _data_lines(manifest: Manifest, example_gen: NodeResult) -> list[str]:
+def _data_lines(manifest: Manifest, ingest: IngestConfig, example_gen: NodeResult) -> list[str]:
     quarantine = example_gen.outputs[QUARANTINE_KEY][0].uri
-    lost, reasons = read_quarantine(quarantine), read_summary(quarantine)["reasons"]
+    lost, counts = read_quarantine(quarantine), read_summary(quarantine)
     splits = ", ".join(f"{len(manifest.split(s))} {s}" for s in ("train", "eval", "test") if manifest.split(s))
     lines = [
         f"  clips     {len(manifest.clips)} in ({splits}), {len(manifest.clips) - len(lost)} out, {len(lost)} dropped"
     ]
     lines += [f"            dropped: {row['path']}: {row['reason']}" for row in lost[:_MANY]]
     if len(lost) > _MANY:
-        lines += [f"            {count} of them {reason}" for reason, count in list(reasons.items())[:_MANY]]
+        lines += [f"            {count} of them {reason}" for reason, count in list(counts["reasons"].items())[:_MANY]]
     if lost:
         lines.append(f"            all of them: {quarantine}")
+    if short := sum(counts["short"].values()):
+        policy = f"ingest.short_clips={ingest.short_clips}"
+        lines.append(f"            {short} have fewer than {ingest.min_frames} frames: {policy}")
     if manifest.ignored:
         shown = ", ".join(manifest.ignored[:_MANY])
         lines.append(f"            {len(manifest.ignored)} file(s) are not videos and were left alone: {shown}")

@@ -96,35 +96,34 @@ def test_a_video_that_kills_its_decoder_twice_says_so(tmp_path):
 def test_a_video_whose_decoder_is_killed_once_is_tried_again(tmp_path):
     good = Path(write_video(tmp_path / "v.mp4", range(10)))
     with Decoder(INGEST) as decoder, storing(decoder, tmp_path / "killed.mp4") as (found, kill):
-        kill(lambda: good.rename(tmp_path / "killed.mp4"))
+        good.rename(tmp_path / "killed.mp4")
+        kill()
     assert found == [(0, store_clip(str(tmp_path / "killed.mp4"), INGEST))]
 
 
 @contextlib.contextmanager
 def storing(decoder, pipe):
-    """What becomes of a pipe that is stored as a video; and what kills the process that reads it, after an act."""
+    """What becomes of a pipe that nobody writes to, stored as a video; and what kills the next decoder that waits."""
     os.mkfifo(pipe)
     found, before = [], children()
     call = threading.Thread(target=lambda: found.extend(decoder.store_segments(str(pipe), [(0, None)])))
     call.start()
 
-    def kill(act=lambda: None):
-        # Opening to write returns once the decoder opens to read.
-        with open(pipe, "wb"):
-            act()
-            for pid in children() - before:
-                os.kill(pid, signal.SIGSEGV)
-                wait_for_end(pid)
+    def kill():
+        wait_until(lambda: children() - before)
+        for pid in children() - before:
+            os.kill(pid, signal.SIGSEGV)
+            before.add(pid)
 
     yield found, kill
     call.join()
 
 
-def wait_for_end(pid):
+def wait_until(holds):
     deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}/cwd").exists() and time.monotonic() < deadline:
+    while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not Path(f"/proc/{pid}/cwd").exists()
+    assert holds()
 
 
 def test_a_decoder_ends_with_its_parent_though_it_hangs(tmp_path):
@@ -139,7 +138,7 @@ list(Decoder(IngestConfig()).store_segments({str(tmp_path / "hangs.mp4")!r}, [(0
         (child,) = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         parent.kill()
         parent.wait()
-        wait_for_end(child)
+        wait_until(lambda: not Path(f"/proc/{child}/cwd").exists())
 
 
 def test_the_decoder_loads_no_tensorflow():

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from components.example_gen import VideoExampleGen
 from components.manifest import Clip
-from components.quarantine import TooManyBadVideosError, read_quarantine
+from components.quarantine import TooManyBadVideosError, read_quarantine, read_summary
 from components.video import IngestConfig
 from schemas import features
 from tests.components.ingest import execute, write_manifest
@@ -82,6 +82,12 @@ def test_a_row_of_the_quarantine_says_what_was_lost_where_and_why(ingested):
         "bytes": len("no video"),
     }
     assert (rows["e.mp4@5-6"]["stage"], rows["e.mp4@5-6"]["reason"]) == ("segment", "no frame between 5 s and 6 s")
+
+
+def test_short_clips_are_counted(tmp_path):
+    _, prepared = write_manifest(tmp_path, [*ROWS[:3], *ROWS[4:6]])
+    execute(tmp_path, prepared, IngestConfig(fps=10, short_side=24, min_frames=4, short_clips="loop"))
+    assert read_summary(f"{tmp_path}/quarantine")["short"] == {"train": 1, "eval": 0}
 
 
 def test_a_run_stops_when_too_much_is_lost_but_keeps_the_quarantine_beside_its_input(tmp_path):

@@ -28,9 +28,9 @@ def lost(clip_id, reason="cannot open it"):
 
 
 OUTCOMES = [
-    Outcome("train", 3, (lost("c", "it ends at 1.5 s of 20 s"), lost("b"))),
-    Outcome("eval", 1, ()),
-    Outcome("train", 0, (lost("a", "it ends at 2.25 s of 3 s"),)),
+    Outcome("train", 3, 2, (lost("c", "it ends at 1.5 s of 20 s"), lost("b"))),
+    Outcome("eval", 1, 0, ()),
+    Outcome("train", 0, 0, (lost("a", "it ends at 2.25 s of 3 s"),)),
 ]
 
 
@@ -38,6 +38,7 @@ def test_the_summary_counts_by_split_and_by_reason_whatever_numbers_it_names(tmp
     write_quarantine(str(tmp_path), ["train", "eval"], OUTCOMES)
     assert read_summary(str(tmp_path)) == {
         "examples": {"train": 3, "eval": 1},
+        "short": {"train": 2, "eval": 0},
         "quarantined": {"train": 3, "eval": 0},
         "reasons": {"open: it ends at N s of N s": 2, "open: cannot open it": 1},
     }
