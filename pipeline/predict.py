@@ -1,4 +1,4 @@
-"""Names the class of any video with a pushed model: the same decoding, the same signature, the same logits."""
+"""Names the class of any video with a pushed model: the decoder of ingest, the same signature, the same logits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.record_files import is_record
-from components.records import store_record
-from components.video import IngestConfig, VideoError, store_clip
+from components.decoder import Decoder
+from components.remote import load_filesystem
+from components.video import IngestConfig, VideoError
 from schemas import config as settings
 from schemas import serving
 
@@ -71,21 +71,23 @@ def predict(model_dir: str, videos: Sequence[str]) -> Iterator[Prediction]:
 
     Raises:
       FileNotFoundError: If the folder holds no model of this pipeline.
+      NoFileSystemError: If nothing here reads the URI of the model or of a video.
     """
+    for path in (model_dir, *videos):
+        load_filesystem(path)
     model_dir = latest_version(model_dir)
     card = serving.ModelCard.read(model_dir)
-    ingest = settings.build(IngestConfig, card.ingest)
     frames_signature = tf.saved_model.load(model_dir).signatures[serving.FRAMES_SIGNATURE]
-    for video in videos:
-        try:
-            frames = (store_record if is_record(video) else store_clip)(video, ingest).frames
-        except VideoError as error:
-            yield Prediction(video, error=error.reason)
-            continue
-        outputs = frames_signature(**{serving.FRAMES_INPUT: tf.constant([frames])})
-        heads, logits = {}, {}
-        for head, names in card.classes.items():
-            probabilities = outputs[serving.probabilities_key(head)][0].numpy().tolist()
-            heads[head] = sorted(zip(names, probabilities, strict=True), key=lambda pair: -pair[1])
-            logits[head] = outputs[serving.logits_key(head)][0].numpy().tolist()
-        yield Prediction(video, heads, logits)
+    with Decoder(settings.build(IngestConfig, card.ingest)) as decoder:
+        for video in videos:
+            ((_, stored),) = decoder.store_segments(video, [(0.0, None)])
+            if isinstance(stored, VideoError):
+                yield Prediction(video, error=stored.reason)
+                continue
+            outputs = frames_signature(**{serving.FRAMES_INPUT: tf.constant([stored.frames])})
+            heads, logits = {}, {}
+            for head, names in card.classes.items():
+                probabilities = outputs[serving.probabilities_key(head)][0].numpy().tolist()
+                heads[head] = sorted(zip(names, probabilities, strict=True), key=lambda pair: -pair[1])
+                logits[head] = outputs[serving.logits_key(head)][0].numpy().tolist()
+            yield Prediction(video, heads, logits)
