@@ -8,15 +8,17 @@ from collections.abc import Sequence
 
 import jinja2
 
-from pipeline.check import Checkable, Checked
+from components.quarantine import kind
+from components.table import ManifestError
+from pipeline.check import Checkable, Checked, Report
 
 # Rows of a list: beyond, the page would be a burden to a browser.
 _ROWS = 2000
-_TERMINAL_ROWS = 100
+_TERMINAL_ROWS, _TERMINAL_REASONS = 100, 20
 _HEADER = ("codec", "size", "fps", "seconds", "rotation")
 
 
-def check_page(source: str, clips: Sequence[Checked]) -> str:
+def check_page(report: Report) -> str:
     """HTML of a check; names are escaped, filmstrips are inside."""
     page = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline", ""), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
@@ -25,19 +27,24 @@ def check_page(source: str, clips: Sequence[Checked]) -> str:
         base64=lambda data: base64.b64encode(data).decode(), cells=cells, facts=facts, segment=segment_in_words
     )
     classes = collections.defaultdict(list)
-    for found in clips:
+    for found in report.clips:
         classes[found.clip.label].append(found)
-    good = [found for found in clips if not found.is_bad]
     return page.get_template("check_page.html").render(
-        source=source,
-        clips=clips,
-        bad=[found for found in clips if found.is_bad],
-        good=good,
+        report=report,
+        bad=report.bad,
+        good=report.good,
+        reasons=reasons(report.bad),
         classes=dict(sorted(classes.items())),
-        footage=_length_in_words(sum(found.duration for found in good)),
+        footage=_length_in_words(sum(found.duration for found in report.good)),
         header=_HEADER,
         rows=_ROWS,
     )
+
+
+def reasons(bad: Sequence[Checked]) -> list[tuple[str, int]]:
+    """What is wrong, without its numbers, and of how many clips; the most frequent first."""
+    kinds = (kind({"stage": found.stage, "reason": found.reason}) for found in bad)
+    return collections.Counter(kinds).most_common()
 
 
 def cells(found: Checked) -> tuple[str, str, str, str, str]:
@@ -52,25 +59,39 @@ def cells(found: Checked) -> tuple[str, str, str, str, str]:
     )
 
 
-def check_table(clips: Sequence[Checked]) -> str:
+def check_table(report: Report) -> str:
     """The table on the terminal, and the bad ones with their reasons; of many clips, the bad ones alone."""
-    bad = [found for found in clips if found.is_bad]
-    listed = clips if len(clips) <= _TERMINAL_ROWS else bad
-    rows = [("file", "verdict", "class", *_HEADER)]
-    for found in listed[:_TERMINAL_ROWS]:
-        rows.append((_name(found.clip), "BAD" if found.is_bad else "good", found.clip.label, *cells(found)))
+    clips, bad = report.clips, report.bad
+    listed = clips if len(clips) <= _TERMINAL_ROWS else bad[:_TERMINAL_ROWS]
+    # Names are as long as they like: behind what is to stand in columns.
+    rows = [("verdict", *_HEADER, "class", "file")]
+    for found in listed:
+        rows.append(("BAD" if found.is_bad else "good", *cells(found), printable(found.clip.label), _name(found.clip)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += ["", f"{len(clips)} clips: {len(clips) - len(bad)} good, {len(bad)} bad"]
-    lines += [f"  {_name(found.clip)}: {found.reason}" for found in bad[:_TERMINAL_ROWS]]
-    if len(listed) > _TERMINAL_ROWS:
+    stopped = (
+        f"stopped after {len(clips)} of {report.total} clips" if len(clips) < report.total else f"{len(clips)} clips"
+    )
+    lines += ["", f"{stopped}: {len(clips) - len(bad)} good, {len(bad)} bad"]
+    lines += [f"  {_name(found.clip)}: {printable(found.reason)}" for found in bad[:_TERMINAL_ROWS]]
+    if len(bad) > _TERMINAL_ROWS:
         lines.append(f"  … and {len(bad) - _TERMINAL_ROWS} more; --csv lists all")
+        lines += [f"{count:6d} {printable(reason)}" for reason, count in reasons(bad)[:_TERMINAL_REASONS]]
+    if report.problems:
+        lines += map(
+            printable, str(ManifestError(f"vivit run would refuse {report.source}", report.problems)).split("\n")
+        )
+    lines += [line for line in (printable(report.losses), f"checked as ingest would with {report.settings}") if line]
     return "\n".join(lines)
 
 
 def _name(clip: Checkable) -> str:
-    # Whoever names a file can write to the terminal otherwise.
-    return (clip.path if clip.path.isprintable() else repr(clip.path)) + segment_in_words(clip)
+    return printable(clip.path) + segment_in_words(clip)
+
+
+def printable(text: str) -> str:
+    """Text that cannot write to the terminal otherwise: whoever names a file or a class could."""
+    return text if text.isprintable() else repr(text)
 
 
 def facts(found: Checked) -> str:

@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--csv", metavar="FILE", help="write a row per clip")
     check.add_argument("--html", metavar="FILE", help="write a page with filmstrips of each class")
     check.add_argument("--workers", type=_count, default=os.cpu_count(), help="videos at a time (default: all cores)")
+    add_recipe_arguments(check, default="small")
 
     ablate = add("ablate", "what each part of a training recipe is worth: a table", commands.ablate)
     ablate.add_argument("--data", help=f"{_DATA} (default: the demo's videos)")

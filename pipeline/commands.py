@@ -12,7 +12,6 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from pipeline.console import Console, typed_command
 
@@ -78,25 +77,58 @@ def _first(names: Sequence[str]) -> str:
 
 
 def check(arguments: argparse.Namespace, say: Console) -> int:
-    """Checks videos as ingest would; 1 if any is bad, 2 if there is nothing to check."""
+    """Checks videos as ingest would.
+
+    0 if all is good; 1 if a video is bad, or `vivit run` would refuse the manifest; 2 if it cannot be checked, or what
+    was asked for not be written; 130 if it is stopped, with what was found until then.
+    """
     say("Loading TensorFlow …")
+    from components.remote import NoFileSystemError
     from components.table import ManifestError
     from pipeline import check as checking
     from pipeline.check_page import check_page, check_table
+    from pipeline.config import load_recipe
+    from schemas.config import ConfigError
 
+    outputs = [(arguments.csv, lambda report: checking.as_csv(report.clips)), (arguments.html, check_page)]
+    outputs = [(path, as_text) for path, as_text in outputs if path]
     try:
+        recipe = load_recipe(arguments.recipe, arguments.overrides)
         clips = checking.clips_to_check(arguments.path)
-    except ManifestError as error:
+        checking.prepare_outputs([path for path, _ in outputs], arguments.path, clips)
+        manifest, problems = checking.data_set(arguments.path, heads=recipe.data.heads, slices=recipe.data.slices)
+    except (ConfigError, ManifestError, NoFileSystemError, checking.OutputError) as error:
         say(f"vivit: {error}")
         return 2
     filmstrips = checking.filmstrips_per_class(clips) if arguments.html else 0
-    results = checking.check(clips, workers=arguments.workers, filmstrips=filmstrips)
-    checked = list(say.track(results, len(clips), "Checking"))
-    for path, text in ((arguments.csv, checking.as_csv), (arguments.html, partial(check_page, arguments.path))):
-        if path:
-            checking.write_text(path, text(checked))
-    say(check_table(checked))
-    return int(any(found.is_bad for found in checked))
+    results = checking.check(clips, recipe.ingest, workers=arguments.workers, filmstrips=filmstrips)
+    checked = []
+    try:
+        for found in say.track(results, len(clips), "Checking", lambda found: found.is_bad):
+            checked.append(found)
+    except KeyboardInterrupt:
+        pass
+    whole = len(checked) == len(clips)
+    report = checking.Report(
+        source=arguments.path,
+        settings=checking.settings_in_words(arguments.recipe, recipe.ingest),
+        clips=checked,
+        total=len(clips),
+        problems=problems,
+        losses=checking.losses(manifest, checked, recipe.ingest.max_bad_fraction) if manifest and whole else "",
+    )
+    say(check_table(report))
+    status = int(bool(report.bad or problems))
+    try:
+        for path, as_text in outputs:
+            checking.write_text(path, as_text(report))
+    except checking.OutputError as error:
+        say(f"vivit: {error}")
+        status = 2
+    if not whole:
+        # A thread would wait for its video, up to ingest.max_seconds. The decoders end with this process.
+        os._exit(130)
+    return status
 
 
 def ablate(arguments: argparse.Namespace, say: Say) -> None:

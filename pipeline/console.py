@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -31,22 +31,32 @@ class Console:
         for stream in (self._terminal, self._log):
             print(text, file=stream, flush=True)
 
-    def track(self, items: Iterable[T], total: int, text: str) -> Iterator[T]:
-        """Gives the items on, behind a progress bar on stderr where that is a terminal."""
+    def track(self, items: Iterable[T], total: int, text: str, is_bad: Callable[[T], bool]) -> Iterator[T]:
+        """Gives the items on, behind a progress bar on stderr where that is a terminal, which counts the bad ones."""
         from rich.console import Console as RichConsole
-        from rich.progress import MofNCompleteColumn, Progress
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         bar = Progress(
-            *Progress.get_default_columns(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
             console=RichConsole(file=self._errors),
+            expand=True,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
             disable=not self._errors.isatty(),
         )
         with bar:
-            yield from bar.track(items, total=total, description=text)
+            task, bad = bar.add_task(text, total=total, rate=""), 0
+            for item in items:
+                yield item
+                bad += is_bad(item)
+                speed = bar.tasks[0].speed
+                bar.update(task, advance=1, description=f"{text}, {bad} bad", rate=f"{speed:.1f}/s" if speed else "")
 
 
 @contextmanager
