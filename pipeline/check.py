@@ -195,7 +195,7 @@ def losses(manifest: Manifest, checked: Iterable[Checked], max_bad_fraction: flo
     try:
         check_losses(clips, lost, max_bad_fraction)
     except TooManyBadVideosError as error:
-        # The clips, which follow, are listed anyway.
+        # Below the reasons it lists the clips, which are told anyway.
         reasons = str(error).partition(":\n")[0]
         return f"ingest would stop: {reasons}"
     if not lost:
@@ -301,8 +301,8 @@ def _filmstrip(frames: Sequence[bytes]) -> bytes:
     Empty where one cannot be read: ingest takes the frames of a record as they are.
     """
     middles = [(2 * number + 1) * len(frames) // (2 * _THUMBNAILS) for number in range(_THUMBNAILS)]
-    thumbnails = [Image.open(io.BytesIO(jpeg)) for jpeg in dict.fromkeys(frames[index] for index in middles)]
     try:
+        thumbnails = [Image.open(io.BytesIO(jpeg)) for jpeg in dict.fromkeys(frames[index] for index in middles)]
         for thumbnail in thumbnails:
             thumbnail.thumbnail(_THUMBNAIL_SIZE)
     except OSError:

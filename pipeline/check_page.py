@@ -15,6 +15,8 @@ from pipeline.check import Checkable, Checked, Report
 # Rows of a list: beyond, the page would be a burden to a browser.
 _ROWS = 2000
 _TERMINAL_ROWS, _TERMINAL_REASONS = 100, 20
+# Letters of a column: one long class is not to move the others.
+_WIDEST = 20
 _HEADER = ("codec", "size", "fps", "seconds", "rotation")
 
 
@@ -67,7 +69,7 @@ def check_table(report: Report) -> str:
     rows = [("verdict", *_HEADER, "class", "file")]
     for found in listed:
         rows.append(("BAD" if found.is_bad else "good", *cells(found), printable(found.clip.label), _name(found.clip)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [min(_WIDEST, max(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     stopped = (
         f"stopped after {len(clips)} of {report.total} clips" if len(clips) < report.total else f"{len(clips)} clips"

@@ -83,7 +83,8 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
     was asked for not be written; 130 if it is stopped, with what was found until then.
     """
     say("Loading TensorFlow …")
-    from components.remote import NoFileSystemError
+    import tensorflow as tf
+
     from components.table import ManifestError
     from pipeline import check as checking
     from pipeline.check_page import check_page, check_table
@@ -97,7 +98,7 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
         clips = checking.clips_to_check(arguments.path)
         checking.prepare_outputs([path for path, _ in outputs], arguments.path, clips)
         manifest, problems = checking.data_set(arguments.path, heads=recipe.data.heads, slices=recipe.data.slices)
-    except (ConfigError, ManifestError, NoFileSystemError, checking.OutputError) as error:
+    except (ConfigError, ManifestError, OSError, tf.errors.OpError, checking.OutputError) as error:
         say(f"vivit: {error}")
         return 2
     filmstrips = checking.filmstrips_per_class(clips) if arguments.html else 0

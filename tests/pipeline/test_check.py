@@ -1,6 +1,7 @@
 """`vivit check`: every clip is decoded and described, what is bad is told, and the page shows it in a browser."""
 
 import csv
+import dataclasses
 import html
 import io
 import json
@@ -24,7 +25,7 @@ from PIL import Image
 from components.table import ManifestError
 from components.video import IngestConfig
 from pipeline.check import Checkable, Report, check, clips_to_check, filmstrips_per_class
-from pipeline.check_page import check_page
+from pipeline.check_page import check_page, check_table
 from pipeline.cli import main
 from pipeline.console import Console
 from tests.components import corpus
@@ -75,6 +76,14 @@ def test_a_bad_video_is_told_with_its_reason_and_the_status_is_1(videos, capfd):
     assert "  run/x.mp4: cannot open it: Is a directory" in out
     assert re.search(r"^good +h264 +64×48 +10 +4\.00 +0° +run +run/a\.mp4$", out, re.MULTILINE)
     assert err == ""
+
+
+def test_a_long_class_or_name_does_not_move_the_columns_of_the_others(videos):
+    (found,) = checked(videos / "run" / "a.mp4").values()
+    long = dataclasses.replace(found, clip=Checkable("n" * 200, "", "c" * 200))
+    text = check_table(Report("videos", "", [long, dataclasses.replace(found, clip=Checkable("a", "", "c"))], 2))
+    assert re.search(r"^good .* c {21}a$", text, re.MULTILINE)
+    assert "c" * 200 + "  " + "n" * 200 in text
 
 
 def test_good_videos_alone_have_the_status_0(videos, capfd):
@@ -364,10 +373,11 @@ def test_of_very_many_classes_the_first_ones_have_filmstrips(videos, monkeypatch
     assert {one.clip.label for one in found if one.filmstrip} == {"a", "b"}
 
 
-def test_a_page_of_many_bad_clips_counts_the_reasons(videos):
-    clips = [found for found in checked(videos).values() if found.is_bad] * 2
-    page = check_page(Report("videos", "", clips, len(clips)))
-    assert re.search(r'<td class="number">2<td>open: cannot open it: Is a directory', page)
+def test_the_reasons_of_many_bad_clips_are_counted(videos):
+    clips = [found for found in checked(videos).values() if found.is_bad] * 101
+    report = Report("videos", "", clips, len(clips))
+    assert '<td class="number">101<td>open: cannot open it: Is a directory' in check_page(report)
+    assert "  … and 102 more; --csv lists all\n   101 open: cannot open it: " in check_table(report)
 
 
 def test_a_check_that_is_stopped_tells_what_it_found_and_ends_at_once_with_its_decoders(videos, tmp_path):
