@@ -82,13 +82,13 @@ def test_a_setting_that_does_not_fit_is_told_before_anything_is_decoded(capfd, d
 
 @pytest.mark.parametrize("command", ["run", "prepare"])
 def test_every_mistake_of_a_manifest_is_told_before_anything_is_decoded(capfd, data, command):
-    data.write_text(MANIFEST + "gone.mp4,run,train\na.mp4,,train\n")
+    data.write_text(MANIFEST + "a.mp4,run,fly\na.mp4,,train\n")
     workdir = data.parent / "work"
     arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS]
     shown = refusal(capfd, command, *arguments)
     assert shown[0].endswith(f"{data}: 2 problem(s)")
-    assert shown[1] == "  - row 6: column 'label' is empty"
-    assert shown[2] == f"  - row 5: there is no file {data.parent}/gone.mp4"
+    assert shown[1] == "  - row 5: split 'fly'; wanted train, eval, test or nothing"
+    assert shown[2] == "  - row 6: column 'label' is empty"
     assert not (workdir / "data").exists()
 
 
