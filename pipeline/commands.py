@@ -79,8 +79,8 @@ def _first(names: Sequence[str]) -> str:
 def check(arguments: argparse.Namespace, say: Console) -> int:
     """Checks videos as ingest would.
 
-    0 if all is good; 1 if a video is bad, or `vivit run` would refuse the manifest; 2 if it cannot be checked, or what
-    was asked for not be written; 130 if it is stopped, with what was found until then.
+    0 if all is good; 1 if a video is bad, or `vivit run` would refuse the manifest; 2 if it cannot be checked to its
+    end, or what was asked for not be written; 130 if it is stopped. What was found until then is told.
     """
     say("Loading TensorFlow …")
     import tensorflow as tf
@@ -103,12 +103,15 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
         return 2
     filmstrips = checking.filmstrips_per_class(clips) if arguments.html else 0
     results = checking.check(clips, recipe.ingest, workers=arguments.workers, filmstrips=filmstrips)
-    checked = []
+    checked, failure, interrupted = [], None, False
     try:
         for found in say.track(results, len(clips), "Checking", lambda found: found.is_bad):
             checked.append(found)
     except KeyboardInterrupt:
-        pass
+        interrupted = True
+    except tf.errors.OpError as error:
+        # A remote file system does not answer: no video is to blame, and what was found is not lost.
+        failure = error
     whole = len(checked) == len(clips)
     report = checking.Report(
         source=arguments.path,
@@ -119,17 +122,17 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
         losses=checking.losses(manifest, checked, recipe.ingest.max_bad_fraction) if manifest and whole else "",
     )
     say(check_table(report))
-    status = int(bool(report.bad or problems))
     try:
         for path, as_text in outputs:
             checking.write_text(path, as_text(report))
     except checking.OutputError as error:
-        say(f"vivit: {error}")
-        status = 2
-    if not whole:
+        failure = failure or error
+    if failure:
+        say(f"vivit: {failure}")
+    if interrupted:
         # A thread would wait for its video, up to ingest.max_seconds. The decoders end with this process.
         os._exit(130)
-    return status
+    return 2 if failure else int(bool(report.bad or problems))
 
 
 def ablate(arguments: argparse.Namespace, say: Say) -> None:

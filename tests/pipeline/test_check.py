@@ -1,5 +1,6 @@
 """`vivit check`: every clip is decoded and described, what is bad is told, and the page shows it in a browser."""
 
+import contextlib
 import csv
 import dataclasses
 import html
@@ -219,13 +220,19 @@ def test_the_page_of_the_corpus_shows_all_of_it(tmp_path):
 
 def test_progress_is_shown_on_a_terminal_alone(tmp_path):
     shown, terminal = pty.openpty()
-    with open(terminal, "w") as errors, open(os.devnull, "w") as nowhere, open(tmp_path / "file", "w+") as file:
-        assert list(Console(nowhere, errors, nowhere, None).track(range(3), 3, "Checking", bool)) == [0, 1, 2]
-        assert "Checking, 2 bad" in os.read(shown, 10_000).decode()
-        assert list(Console(nowhere, file, nowhere, None).track(range(3), 3, "Checking", bool)) == [0, 1, 2]
+    with open(os.devnull, "w") as nowhere, open(terminal, "w") as errors, open(tmp_path / "file", "w+") as file:
+        for stream in (errors, file):
+            tracked = Console(nowhere, stream, nowhere, None).track(range(3), 3, "Checking", bool)
+            assert list(tracked) == [0, 1, 2]
         file.seek(0)
         assert file.read() == ""
+    text = b""
+    # A terminal that nobody writes to any more is told as an error.
+    with contextlib.suppress(OSError):
+        while more := os.read(shown, 10_000):
+            text += more
     os.close(shown)
+    assert "Checking, 2 bad" in text.decode()
 
 
 @pytest.fixture
@@ -327,7 +334,7 @@ def test_what_ingest_would_make_of_the_bad_clips_is_told(manifest, tmp_path, cap
     arguments = ["check", str(manifest), "--html", str(tmp_path / "page.html"), "--set"]
     stop = "ingest would stop: 1 of 4 clips cannot be decoded (25.0%; ingest.max_bad_fraction allows 1.0%); no clip"
     assert main([*arguments, "ingest.fps=10"]) == 1
-    assert f"{stop} is left of label 'run' in eval\n" in capfd.readouterr().out
+    assert f"{stop} is left of label 'run' in eval" in capfd.readouterr().out
     assert stop in (tmp_path / "page.html").read_text()
     manifest.write_text(manifest.read_text().replace("three.mp4,2,3,jump", "three.mp4,2,3,run"))
     assert main([*arguments, "ingest.max_bad_fraction=0.3"]) == 1
@@ -356,6 +363,22 @@ def test_remote_videos_are_checked_and_told_remotely(videos, capfd):
     assert "2 clips: 1 good, 1 bad" in capfd.readouterr().out
     with tf.io.gfile.GFile("ram://told/c.csv") as file:
         assert [row["verdict"] for row in csv.DictReader(io.StringIO(file.read()))] == ["good", "bad"]
+
+
+def test_a_remote_file_system_that_fails_midway_blames_no_video(videos, tmp_path, monkeypatch, capfd):
+    tf.io.gfile.copy(str(videos / "run" / "a.mp4"), "ram://v.mp4", overwrite=True)
+    (tmp_path / "m.csv").write_text(f"path,label\n{videos}/run/a.mp4,run\nram://v.mp4,run")
+
+    def unavailable(*_, **__):
+        raise tf.errors.UnavailableError(None, None, "no answer")
+
+    monkeypatch.setattr(tf.io.gfile, "copy", unavailable)
+    monkeypatch.setattr("components.decoder._PAUSES", ())
+    assert main(["check", str(tmp_path / "m.csv"), "--csv", str(tmp_path / "c.csv")]) == 2
+    out = capfd.readouterr().out
+    assert "stopped after 1 of 2 clips: 1 good, 0 bad" in out
+    assert out.endswith("vivit: no answer\n")
+    assert (tmp_path / "c.csv").read_text().count("\n") == 2
 
 
 def test_a_record_whose_frames_are_damaged_has_no_filmstrip(tmp_path):
