@@ -68,30 +68,30 @@ def check_table(report: Report) -> str:
     # Names are as long as they like: behind what is to stand in columns.
     rows = [("verdict", *_HEADER, "class", "file")]
     for found in listed:
-        rows.append(("BAD" if found.is_bad else "good", *cells(found), printable(found.clip.label), _name(found.clip)))
+        rows.append(("BAD" if found.is_bad else "good", *cells(found), _printable(found.clip.label), _name(found.clip)))
     widths = [min(_WIDEST, max(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     stopped = (
         f"stopped after {len(clips)} of {report.total} clips" if len(clips) < report.total else f"{len(clips)} clips"
     )
     lines += ["", f"{stopped}: {len(clips) - len(bad)} good, {len(bad)} bad"]
-    lines += [f"  {_name(found.clip)}: {printable(found.reason)}" for found in bad[:_TERMINAL_ROWS]]
+    lines += [f"  {_name(found.clip)}: {_printable(found.reason)}" for found in bad[:_TERMINAL_ROWS]]
     if len(bad) > _TERMINAL_ROWS:
         lines.append(f"  … and {len(bad) - _TERMINAL_ROWS} more; --csv lists all")
-        lines += [f"{count:6d} {printable(reason)}" for reason, count in reasons(bad)[:_TERMINAL_REASONS]]
+        lines += [f"{count:6d} {_printable(reason)}" for reason, count in reasons(bad)[:_TERMINAL_REASONS]]
     if report.problems:
         lines += map(
-            printable, str(ManifestError(f"vivit run would refuse {report.source}", report.problems)).split("\n")
+            _printable, str(ManifestError(f"vivit run would refuse {report.source}", report.problems)).split("\n")
         )
-    lines += [line for line in (printable(report.losses), f"checked as ingest would with {report.settings}") if line]
+    lines += [line for line in (_printable(report.losses), f"checked as ingest would with {report.settings}") if line]
     return "\n".join(lines)
 
 
 def _name(clip: Checkable) -> str:
-    return printable(clip.path) + segment_in_words(clip)
+    return _printable(clip.path) + segment_in_words(clip)
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """Text that cannot write to the terminal otherwise: whoever names a file or a class could."""
     return text if text.isprintable() else repr(text)
 
