@@ -23,9 +23,8 @@ from components.importers.moments_in_time import read_moments_in_time
 from components.importers.something_something import read_something_something
 from components.importers.split_lists import read_hmdb51, read_ucf101
 from components.importers.tables import read_folders, read_tables
-from components.importers.videos import VideoFolder
+from components.importers.videos import VideoFolder, durations
 from components.manifest import Manifest, absolute_path, clip_name, read_manifest
-from components.probe import probe
 from components.table import ManifestError
 from schemas import features
 
@@ -141,7 +140,7 @@ def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: lis
     """The clips that have classes and a video."""
     known = {head: set(names) for head, names in read.classes.items()}
     answered = {clip.id for clip in read.clips if clip.labels}
-    found = []
+    found: list[_Found] = []
     for clip in read.clips:
         if clip.unusable:
             left_out[clip.unusable].append(clip)
@@ -163,19 +162,32 @@ def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: lis
         elif len(candidates) > 1:
             problems.append(f"{clip.where}: several videos are called so: {', '.join(candidates)}; leave one of them")
         else:
-            (path,) = candidates
-            is_segment = not own and not (clip.names and _is_trimmed(absolute_path(folder.root, path), clip))
-            start, end = (clip.start, clip.end) if is_segment else (None, None)
-            if is_segment and end is not None and end <= (start or 0):
-                problems.append(f"{clip.where}: its end {end:g} is not after its start {start or 0:g}")
-            found.append(_Found(clip, path, start, end))
+            found.append(_Found(clip, candidates[0], *((None, None) if own else (clip.start, clip.end))))
+    found = _with_trimmed(found, folder.root, left_out)
+    for clip in found:
+        if clip.end is not None and clip.end <= (clip.start or 0):
+            problems.append(f"{clip.clip.where}: its end {clip.end:g} is not after its start {clip.start or 0:g}")
     return found
 
 
-def _is_trimmed(path: str, clip: Annotation) -> bool:
-    """Whether a file with the name of a source is the clip itself: it is no longer."""
-    duration = probe(path).duration
-    return duration is not None and duration <= clip.end - clip.start + _TRIM_TOLERANCE
+def _with_trimmed(found: list[_Found], root: str, left_out) -> list[_Found]:
+    """Takes a file with the name of a source whole where it is the clip itself: where it is no longer."""
+    doubtful = {clip.path for clip in found if clip.clip.names and clip.end is not None}
+    whole = {path: absolute_path(root, path) for path in sorted(doubtful)}
+    seconds = durations(whole.values())
+    kept = []
+    for clip in found:
+        if clip.path not in doubtful or clip.end is None:
+            kept.append(clip)
+            continue
+        duration = seconds[whole[clip.path]]
+        if duration is None:
+            left_out["its video tells no duration: the clip, or its source?"].append(clip.clip)
+        elif duration <= clip.end - clip.start + _TRIM_TOLERANCE:
+            kept.append(dataclasses.replace(clip, start=None, end=None))
+        else:
+            kept.append(clip)
+    return kept
 
 
 def _without_doubles(found: list[_Found], left_out, problems: list[str]) -> list[_Found]:

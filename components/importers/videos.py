@@ -1,13 +1,20 @@
-"""Finds the videos of a data set below a folder, whatever the folders between."""
+"""Finds the videos of a data set below a folder, whatever the folders between, and tells how long they are."""
 
 from __future__ import annotations
 
 import collections
 import os
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from components.decoder import Decoder, local_copy
 from components.table import VIDEO_SUFFIXES, video_files
+from components.video import IngestConfig, VideoError
+
+# A header is read in milliseconds.
+_PROBING = IngestConfig(max_seconds=60)
 
 
 class VideoFolder:
@@ -44,3 +51,20 @@ class VideoFolder:
 def _without_suffix(path: str) -> str:
     stem, suffix = os.path.splitext(path)
     return stem if suffix.lower() in VIDEO_SUFFIXES else path
+
+
+def durations(paths: Collection[str]) -> dict[str, float | None]:
+    """Seconds of each video at any URI, as its header tells; None where it tells nothing or cannot be read.
+
+    Each is opened behind the wall of the decoder, as it may hang or kill what opens it.
+    """
+
+    def duration(path: str) -> float | None:
+        try:
+            with local_copy(path, _PROBING.max_bytes) as file:
+                return decoder.probe(file).duration
+        except VideoError:
+            return None
+
+    with Decoder(_PROBING) as decoder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(paths, pool.map(duration, paths), strict=True))

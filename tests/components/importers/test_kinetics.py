@@ -1,10 +1,16 @@
 """Kinetics in each published layout, with clips as the common downloaders leave them."""
 
+import csv
+import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from components.importers import videos
+from components.importers.importing import import_data_set
 from tests.videos import write_video
 
 KINETICS_400 = """label,youtube_id,time_start,time_end,split,is_cc
@@ -13,6 +19,7 @@ air drumming,-aaaaaaaaa1,4,14,train,0
 abseiling,cccccccccc3,0,10,{val},0
 """
 CLIPS = ("-aaaaaaaaa1_000004_000014", "bbbbbbbbbb2_000095_000105", "cccccccccc3_000000_000010")
+BARE = (("a", "x", "train"), ("b", "y", "train"), ("a", "z", "val"), ("a", "broken", "train"), ("b", "hangs", "train"))
 
 
 @pytest.mark.parametrize("val", ["val", "validate", "validation"])
@@ -84,6 +91,29 @@ def test_a_file_with_a_bare_id_is_the_clip_if_it_is_no_longer_and_else_its_sourc
         "long_000001_000002": ("1", "2"),
         "also_000003_000004": (None, None),
     }
+
+
+def test_a_remote_clip_with_a_bare_id_is_told_from_its_source(data_set):
+    text = "label,youtube_id,time_start,time_end,split\na,x,1,2,train\nb,y,1,2,train\na,z,1,2,val\n"
+    annotations = data_set.write("all.csv", text)
+    data_set.videos("x.mp4", "y.mp4", "z.mp4")
+    for name in ("x.mp4", "y.mp4", "z.mp4"):
+        tf.io.gfile.copy(str(data_set.path / "videos" / name), f"ram://bare/{name}", overwrite=True)
+    output = data_set.path / "manifest.csv"
+    import_data_set("kinetics", [annotations], videos="ram://bare", output=str(output))
+    assert [(row["start"], row["end"]) for row in csv.DictReader(output.open())] == [("", "")] * 3
+
+
+def test_a_file_with_a_bare_id_is_left_out_where_it_tells_no_duration(data_set, monkeypatch):
+    # Either would be a guess: the clip, or its source.
+    monkeypatch.setattr(videos, "_PROBING", dataclasses.replace(videos._PROBING, max_seconds=3))
+    text = "".join(f"{label},{id},1,2,{split}\n" for label, id, split in BARE)
+    data_set.videos("x.mp4", "y.mp4", "z.mp4")
+    data_set.write("videos/broken.mp4", "no video")
+    os.mkfifo(data_set.path / "videos" / "hangs.mp4")
+    loaded = data_set.load("kinetics", data_set.write("all.csv", "label,youtube_id,time_start,time_end,split\n" + text))
+    reason = "its video tells no duration: the clip, or its source?"
+    assert loaded.imported.left_out == {reason: ("broken_000001_000002", "hangs_000001_000002")}
 
 
 def test_a_source_in_two_splits_keeps_them_and_is_told(data_set):
