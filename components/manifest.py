@@ -21,13 +21,13 @@ from components.record_files import is_record, split_path
 from components.remote import is_lasting, load_filesystem, reason_of
 from components.table import (
     PLAIN_COLUMNS,
-    SPLIT_ALIASES,
     SPLITS,
     VIDEO_SUFFIXES,
     ManifestError,
     file_rows,
     folder_rows,
     seconds,
+    split_named,
 )
 from schemas import features
 
@@ -188,9 +188,9 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
             problems.append(f"{where}: end {end:g} is not after start {start or 0:g}")
         if is_record(row.get("path", "")) and (start, end) != (None, None):
             problems.append(f"{where}: a record is a whole clip; leave its start and end empty")
-        split = SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
-        if split and split not in SPLITS:
-            problems.append(f"{where}: split {split!r}; wanted {', '.join(SPLITS)} or nothing")
+        split = split_named(row.get("split", "")) or ""
+        if row.get("split") and not split:
+            problems.append(f"{where}: split {row['split']!r}; wanted {', '.join(SPLITS)} or nothing")
         if not row.get("path"):
             problems.append(f"{where}: column 'path' is empty")
         if len(problems) > found:

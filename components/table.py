@@ -16,7 +16,11 @@ import tensorflow as tf
 # What has a meaning in a manifest, besides label/<head>; every other column is a slice.
 PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
 SPLITS = ("train", "eval", "test")
-SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validate": "eval", "validation": "eval"}
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "eval": ("eval", "evaluation", "val", "valid", "validate", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".gif", ".mjpeg"),
     *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".h264", ".h265", ".hevc"),
@@ -34,6 +38,11 @@ class ManifestError(ValueError):
             shown.append(f"  … and {len(problems) - _SHOWN_PROBLEMS} more")
         super().__init__("\n".join([f"{source}: {len(problems)} problem(s)", *shown]))
         self.problems = tuple(problems)
+
+
+def split_named(name: str) -> str | None:
+    """The split that a word stands for, in any case, such as ``Validation``; None where it is none."""
+    return next((split for split, names in _SPLIT_NAMES.items() if name.lower() in names), None)
 
 
 def read_text(source: str) -> str:
@@ -113,9 +122,9 @@ def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]
     rows = []
     tops = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(root))
     folders = [name for name in tops if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(root, name))]
-    splits = [name for name in folders if SPLIT_ALIASES.get(name, name) in SPLITS]
+    splits = [name for name in folders if split_named(name)]
     has_splits = bool(folders) and splits == folders
-    if "train" in splits and len(splits) > 1 and not has_splits:
+    if "train" in map(split_named, splits) and len(splits) > 1 and not has_splits:
         others = ", ".join(name for name in folders if name not in splits)
         raise ManifestError(root, [f"the folders {', '.join(splits)} are splits, but {others} beside them no split"])
     videos, ignored = video_files(root)

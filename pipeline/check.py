@@ -20,7 +20,7 @@ from components.decoder import Decoder, local_copy
 from components.importers.tables import read_tables
 from components.manifest import absolute_path
 from components.probe import Probe
-from components.table import SPLIT_ALIASES, SPLITS, VIDEO_SUFFIXES, ManifestError, video_files
+from components.table import VIDEO_SUFFIXES, ManifestError, split_named, video_files
 from components.video import IngestConfig, VideoError
 
 # Frames as small as they are shown; rate and limits are those of ingest.
@@ -120,7 +120,7 @@ def _folders_called_videos(root: str) -> list[str]:
 
 def _class_of(path: str) -> str:
     """The first folder that is no split."""
-    folders = [part for part in path.split("/")[:-1] if SPLIT_ALIASES.get(part, part) not in SPLITS]
+    folders = [part for part in path.split("/")[:-1] if not split_named(part)]
     return folders[0] if folders else ""
 
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from components.table import SPLIT_ALIASES, SPLITS, ManifestError, read_text
+from components.table import ManifestError, read_text, split_named
 from schemas import features
 
 LABEL = features.DEFAULT_HEAD
@@ -59,12 +59,6 @@ class Annotations:
     clips: tuple[Annotation, ...]
     classes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-def split_named(name: str) -> str | None:
-    """The split that a publisher's word stands for, or None."""
-    split = SPLIT_ALIASES.get(name, name)
-    return split if split in SPLITS else None
 
 
 def split_of_file(path: str) -> str:

@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from components.importers.annotations import Annotation, Annotations, read_json, split_named
+from components.importers.annotations import Annotation, Annotations, read_json
 from components.manifest import absolute_path
 from components.record_files import RecordError, read_heads, read_record
 from components.remote import load_filesystem
-from components.table import ManifestError, read_text
+from components.table import ManifestError, read_text, split_named
 from schemas import config as settings
 from schemas import dmvr
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from components.importers.annotations import Annotation, Annotations, require_columns, split_named
+from components.importers.annotations import Annotation, Annotations, require_columns
 from components.record_files import is_record
-from components.table import PLAIN_COLUMNS, ManifestError, file_rows, folder_rows, seconds
+from components.table import PLAIN_COLUMNS, ManifestError, file_rows, folder_rows, seconds, split_named
 from schemas import features
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.manifest import Clip, ManifestError, read_manifest
+from components.table import folder_rows, split_named
 
 GOOD = """path,label,split
 a.mp4,run,train
@@ -93,6 +94,27 @@ def test_a_folder_may_name_splits_above_its_classes(folder):
         "val/run/3.mp4": ("eval", "run"),
         "test/jump/4.mp4": ("test", "jump"),
     }
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluated", "split"),
+    [
+        ("Train", "Test", "test"),
+        ("training", "validation", "eval"),
+        ("TRAIN", "dev", "eval"),
+        ("train", "testing", "test"),
+    ],
+)
+def test_splits_are_named_as_people_name_them(folder, train, evaluated, split):
+    names = [f"{top}/{label}/1.mp4" for top in (train, evaluated) for label in ("run", "jump")]
+    for name in names:
+        folder.write(f"set/{name}")
+    rows, _ = folder_rows(str(folder.path / "set"))
+    assert {(split_named(row["split"]), row["label"]) for _, row in rows} == {
+        (name, label) for name in ("train", split) for label in ("run", "jump")
+    }
+    table = GOOD.replace("train", train).replace("eval", evaluated) + "d.mp4,run,Eval\n"
+    assert {clip.split for clip in read_manifest(folder.write("m.csv", table)).clips} == {"train", split, "eval"}
 
 
 def test_a_folder_of_splits_with_anything_beside_them_is_refused(folder):
@@ -217,7 +239,7 @@ def test_a_clip_whose_file_cannot_be_read_is_kept_with_the_reason(folder):
         (GOOD + "d.mp4,,train\n", "row 5: column 'label' is empty"),
         (GOOD + ",run,train\n", "row 5: column 'path' is empty"),
         (GOOD + "d.mp4,run|jump,train\n", "row 5: 'label' names several classes (run|jump); one is wanted"),
-        (GOOD + "d.mp4,run,dev\n", "row 5: split 'dev'; wanted train, eval, test or nothing"),
+        (GOOD + "d.mp4,run,holdout\n", "row 5: split 'holdout'; wanted train, eval, test or nothing"),
         (GOOD + "d.mp4,run,train,left\n", "row 5 has 4 values; the header has 3 columns"),
         (GOOD + "d.mp4,run\n", "row 5 has 2 values; the header has 3 columns"),
         (GOOD + 'd.mp4,"run,train\ne.mp4,run,train\n', "row 6 is not CSV: unexpected end of data"),
@@ -307,7 +329,7 @@ def test_a_manifest_that_is_no_manifest_is_refused(folder):
 def test_all_problems_are_listed_at_once(folder):
     missing = "".join(f"{number}.mp4,,train\n" for number in range(30))
     with pytest.raises(ManifestError) as caught:
-        read_manifest(folder.write("m.csv", f"{GOOD}d.mp4,,train\ngone.mp4,run,dev\n{missing}"))
+        read_manifest(folder.write("m.csv", f"{GOOD}d.mp4,,train\ngone.mp4,run,holdout\n{missing}"))
     assert len(caught.value.problems) == 32
     assert "32 problem(s)" in str(caught.value)
     assert "… and 12 more" in str(caught.value)

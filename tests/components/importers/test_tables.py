@@ -46,10 +46,10 @@ def test_a_whole_path_goes_before_its_last_part(data_set):
 
 
 def test_rows_of_a_table_that_cannot_be_used_are_told(data_set):
-    table = data_set.write("t.csv", "path,label,start,split\na.mp4,x,soon,train\nb.mp4,x,,dev\n")
+    table = data_set.write("t.csv", "path,label,start,split\na.mp4,x,soon,train\nb.mp4,x,,holdout\n")
     assert data_set.problems("table", table) == [
         "t.csv, row 2: start 'soon' is not a time in seconds",
-        "t.csv, row 3: split 'dev'; wanted train, eval, test or nothing",
+        "t.csv, row 3: split 'holdout'; wanted train, eval, test or nothing",
     ]
 
 
