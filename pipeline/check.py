@@ -79,11 +79,10 @@ def clips_to_check(source: str) -> list[Checkable]:
     source = source.rstrip("/")
     if not tf.io.gfile.isdir(source):
         return _rows_of(source) if source.lower().endswith(_TABLE_SUFFIXES) else _single(source)
-    # A folder called x.mp4 is listed too: whoever looks for x.mp4 is told what it is.
-    paths = [*video_files(source)[0], *_folders_called_videos(source)]
+    paths = video_files(source).videos
     if not paths:
         raise ManifestError(source, [f"it has no video, by the suffixes {', '.join(VIDEO_SUFFIXES)}"])
-    return [Checkable(path, os.path.join(source, path), _class_of(path)) for path in sorted(paths)]
+    return [Checkable(path, os.path.join(source, path), _class_of(path)) for path in paths]
 
 
 def filmstrips_per_class(clips: Sequence[Checkable]) -> int:
@@ -106,15 +105,6 @@ def _rows_of(source: str) -> list[Checkable]:
         Checkable(path, absolute_path(folder, path), ", ".join(row.labels.values()), row.start, row.end)
         for row in rows
         for path in (*row.names, *row.source_names)
-    ]
-
-
-def _folders_called_videos(root: str) -> list[str]:
-    return [
-        os.path.relpath(os.path.join(folder, name), root)
-        for folder, names, _ in tf.io.gfile.walk(root)
-        for name in names
-        if name.lower().endswith(VIDEO_SUFFIXES)
     ]
 
 

@@ -25,7 +25,8 @@ from components.importers.split_lists import read_hmdb51, read_ucf101
 from components.importers.tables import read_folders, read_tables
 from components.importers.videos import VideoFolder, durations
 from components.manifest import Manifest, absolute_path, clip_name, read_manifest
-from components.table import ManifestError
+from components.remote import load_filesystem
+from components.table import ManifestError, as_text
 from schemas import features
 
 READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
@@ -92,9 +93,11 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
 
     Raises:
       ManifestError: If a file, row or column cannot be used, or what comes out is no usable manifest.
+      NoFileSystemError: If nothing here reads or writes a URI.
     """
     if not output.endswith(".csv"):
         raise ManifestError(output, ["a manifest is written as CSV; wanted a name that ends with .csv"])
+    load_filesystem(output)
     read = READERS[kind](annotations)
     first = annotations[0].rstrip("/")
     folder = VideoFolder(videos or (first if tf.io.gfile.isdir(first) else os.path.dirname(first) or "."))
@@ -126,6 +129,9 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     classes = {head: read.classes.get(head) or tuple(manifest.classes(head)) for head in manifest.heads}
     _write(f"{output}.classes.txt", _classes_text(classes))
     notes = list(read.notes)
+    if folder.skipped:
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in folder.skipped.items())
+        notes.append(f"{len(folder.skipped)} folder(s) of {folder.root} are not listed: {reasons}")
     if straddling:
         notes.append(f"{straddling} source(s) have clips in several splits of the publisher: a group in each")
     listed = {reason: tuple(_name(clip) for clip in clips) for reason, clips in left_out.items()}
@@ -161,6 +167,8 @@ def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: lis
             left_out["no video"].append(clip)
         elif len(candidates) > 1:
             problems.append(f"{clip.where}: several videos are called so: {', '.join(candidates)}; leave one of them")
+        elif (path := absolute_path(folder.root, candidates[0])) != as_text(path):
+            left_out["the path of its video is not UTF-8"].append(clip)
         else:
             found.append(_Found(clip, candidates[0], *((None, None) if own else (clip.start, clip.end))))
     found = _with_trimmed(found, folder.root, left_out)

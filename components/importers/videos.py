@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 
 from components.decoder import Decoder, local_copy
+from components.remote import load_filesystem
 from components.table import VIDEO_SUFFIXES, video_files
 from components.video import IngestConfig, VideoError
 
@@ -21,18 +23,24 @@ class VideoFolder:
     """The videos below a folder, found by name.
 
     Publishers, downloaders and converters differ in folders and suffixes, not in the names of the files.
+
+    Attributes:
+      root: The folder. It is listed when a video is looked for in it.
+      skipped: Folders in it that could not be listed, with the reason.
     """
 
     def __init__(self, root: str):
         self.root = root
-        self._paths, _ = video_files(root)
-        self._exact = set(self._paths)
-        self._by_stem = collections.defaultdict(list)
-        for path in self._paths:
-            self._by_stem[_without_suffix(path).rpartition("/")[2]].append(path)
+        self.skipped: dict[str, str] = {}
+        self._by_end: dict[int, dict[str, list[str]]] = {}
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    @functools.cached_property
+    def _paths(self) -> dict[str, None]:
+        videos, _, self.skipped = video_files(self.root)
+        return dict.fromkeys(videos)
 
     def find(self, name: str) -> list[str]:
         """Paths below the root that are called `name`: a whole path, or its last parts with or without the suffix.
@@ -40,12 +48,19 @@ class VideoFolder:
         A URI or an absolute path is found if it is there.
         """
         if "://" in name or os.path.isabs(name):
+            load_filesystem(name)
             return [name] if tf.io.gfile.exists(name) else []
-        if name in self._exact:
+        if name in self._paths:
             return [name]
-        wanted = "/" + _without_suffix(name)
-        candidates = self._by_stem.get(wanted.rpartition("/")[2], ())
-        return [path for path in candidates if ("/" + _without_suffix(path)).endswith(wanted)]
+        return self._ending(name.count("/") + 1).get(_without_suffix(name), [])
+
+    def _ending(self, parts: int) -> dict[str, list[str]]:
+        """Videos by the last parts of their paths, without suffix."""
+        if parts not in self._by_end:
+            self._by_end[parts] = collections.defaultdict(list)
+            for path in self._paths:
+                self._by_end[parts]["/".join(_without_suffix(path).split("/")[-parts:])].append(path)
+        return self._by_end[parts]
 
 
 def _without_suffix(path: str) -> str:

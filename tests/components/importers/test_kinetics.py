@@ -185,6 +185,25 @@ def test_two_files_with_the_name_of_one_clip_are_told(data_set):
     assert problem == f"train.csv, row 2: several videos are called so: {both}; leave one of them"
 
 
+def test_a_video_whose_path_cannot_be_written_is_left_out(data_set):
+    data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
+    data_set.videos("other_000001_000002.mp4")
+    other = "air drumming,other,1,2,train,0\n"
+    folder = os.fsencode(data_set.path / "videos")
+    os.mkdir(folder + b"/\xff")
+    os.rename(folder + f"/{CLIPS[0]}.mp4".encode(), folder + b"/\xff" + f"/{CLIPS[0]}.mp4".encode())
+    loaded = data_set.load("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val") + other))
+    assert loaded.imported.left_out == {"the path of its video is not UTF-8": (CLIPS[0],)}
+
+
+def test_folders_that_are_not_listed_are_told(data_set):
+    data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
+    folder = data_set.path / "videos"
+    (folder / "again").symlink_to(folder)
+    loaded = data_set.load("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val")))
+    assert loaded.imported.notes == (f"1 folder(s) of {folder} are not listed: again (it is the whole folder again)",)
+
+
 def test_a_folder_without_any_of_the_videos_is_told(data_set):
     data_set.videos("other.mp4")
     (problem,) = data_set.problems("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val")))

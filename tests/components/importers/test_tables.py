@@ -1,9 +1,11 @@
 """Our own tables, and a folder per class, written out as one manifest."""
 
 import json
+import time
 
 from components.importers import FORMATS
 from components.importers.importing import READERS, import_data_set
+from components.importers.videos import VideoFolder
 
 
 def test_tables_are_joined_with_every_column(data_set):
@@ -43,6 +45,15 @@ def test_a_whole_path_goes_before_its_last_part(data_set):
         "videos/sub/a.mp4",
         "videos/b.mp4",
     }
+
+
+def test_a_thousand_videos_of_one_name_are_found_at_once(data_set):
+    for number in range(2000):
+        data_set.write(f"videos/{number}/video.avi", "")
+    started = time.process_time()
+    folder = VideoFolder(str(data_set.path / "videos"))
+    assert [folder.find(f"{n}/video.mp4") for n in range(2000)] == [[f"{n}/video.avi"] for n in range(2000)]
+    assert time.process_time() - started < 0.5
 
 
 def test_rows_of_a_table_that_cannot_be_used_are_told(data_set):
