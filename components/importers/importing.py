@@ -43,6 +43,8 @@ READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
 
 # Cutting at keyframes and rounding leave clips a little longer than their segment, in seconds.
 _TRIM_TOLERANCE = 1.0
+# CVDF's Kinetics-400 has here, under the same names, clips that stand damaged elsewhere.
+_REPLACEMENTS = "replacement_for_corrupted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +103,9 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     read = READERS[kind](annotations)
     first = annotations[0].rstrip("/")
     folder = VideoFolder(videos or (first if tf.io.gfile.isdir(first) else os.path.dirname(first) or "."))
-    problems: list[str] = []
+    notes, problems = list(read.notes), []
     left_out: dict[str, list[Annotation]] = collections.defaultdict(list)
-    found = _without_doubles(_with_videos(read, folder, left_out, problems), left_out, problems)
+    found = _without_doubles(_with_videos(read, folder, left_out, notes, problems), left_out, problems)
     if problems:
         raise ManifestError(annotations[0], problems)
     found = _trained(found, left_out)
@@ -128,7 +130,6 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
         raise ManifestError(output, [*error.problems, *told]) from error
     classes = {head: read.classes.get(head) or tuple(manifest.classes(head)) for head in manifest.heads}
     _write(f"{output}.classes.txt", _classes_text(classes))
-    notes = list(read.notes)
     if folder.skipped:
         reasons = ", ".join(f"{name} ({reason})" for name, reason in folder.skipped.items())
         notes.append(f"{len(folder.skipped)} folder(s) of {folder.root} are not listed: {reasons}")
@@ -142,11 +143,14 @@ def _name(clip: Annotation) -> str:
     return clip.id or (*clip.names, *clip.source_names)[-1]
 
 
-def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: list[str]) -> list[_Found]:
+def _with_videos(
+    read: Annotations, folder: VideoFolder, left_out, notes: list[str], problems: list[str]
+) -> list[_Found]:
     """The clips that have classes and a video."""
     known = {head: set(names) for head, names in read.classes.items()}
     answered = {clip.id for clip in read.clips if clip.labels}
     found: list[_Found] = []
+    replaced = 0
     for clip in read.clips:
         if clip.unusable:
             left_out[clip.unusable].append(clip)
@@ -163,6 +167,9 @@ def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: lis
             continue
         own = next(filter(None, map(folder.find, clip.names)), [])
         candidates = own or next(filter(None, map(folder.find, clip.source_names)), [])
+        replacements = [path for path in candidates if _REPLACEMENTS in path]
+        if replacements and len(candidates) > 1:
+            candidates, replaced = replacements, replaced + 1
         if not candidates:
             left_out["no video"].append(clip)
         elif len(candidates) > 1:
@@ -171,6 +178,8 @@ def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: lis
             left_out["the path of its video is not UTF-8"].append(clip)
         else:
             found.append(_Found(clip, candidates[0], *((None, None) if own else (clip.start, clip.end))))
+    if replaced:
+        notes.append(f"{replaced} clip(s) have a second video below {_REPLACEMENTS}…, which is taken")
     found = _with_trimmed(found, folder.root, left_out)
     for clip in found:
         if clip.end is not None and clip.end <= (clip.start or 0):

@@ -185,6 +185,14 @@ def test_two_files_with_the_name_of_one_clip_are_told(data_set):
     assert problem == f"train.csv, row 2: several videos are called so: {both}; leave one of them"
 
 
+def test_the_replacement_of_a_corrupted_clip_is_taken_and_told(data_set):
+    replacement = f"replacement/replacement_for_corrupted_k400/{CLIPS[0]}.mp4"
+    data_set.videos(*(f"train/{clip}.mp4" for clip in CLIPS), replacement)
+    loaded = data_set.load("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val")))
+    assert loaded.rows[CLIPS[0]]["path"] == f"videos/{replacement}"
+    assert loaded.imported.notes == ("1 clip(s) have a second video below replacement_for_corrupted…, which is taken",)
+
+
 def test_a_video_whose_path_cannot_be_written_is_left_out(data_set):
     data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
     data_set.videos("other_000001_000002.mp4")
