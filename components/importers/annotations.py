@@ -34,7 +34,8 @@ class Annotation:
       group: The source that clips are cut from; empty for the file itself.
       id: A unique name; empty for the path of the file, and the segment.
       slices: Further columns.
-      path: The clip itself, where an annotation stands in its very file; there is no video to find then.
+      path: The clip itself, where no video has to be found: a record of DMVR, or a video of a folder of classes.
+      folder: Of a table's clip the table's folder, from which its names are paths.
       unusable: Why it can be no clip, in words; empty if it can.
     """
 
@@ -49,6 +50,7 @@ class Annotation:
     id: str = ""
     slices: Mapping[str, str] = dataclasses.field(default_factory=dict)
     path: str = ""
+    folder: str = ""
     unusable: str = ""
 
 
@@ -71,6 +73,12 @@ def split_of_file(path: str) -> str:
     if not found:
         raise ManifestError(path, ["its name says no split; wanted train, val or test in it"])
     return split_named(found[0].lower())
+
+
+def normal_path(path: str) -> str:
+    """A path or a URI without ``.`` and ``..`` in it."""
+    scheme, mark, rest = path.rpartition("://")
+    return scheme + mark + os.path.normpath(rest)
 
 
 def read_json(path: str) -> object:

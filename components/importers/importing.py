@@ -90,7 +90,8 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     Args:
       kind: One of `components.importers.FORMATS`.
       annotations: Annotation files of all splits; for `folder` the folders themselves.
-      videos: The folder below which the videos are; None for the folder of the first of the annotations.
+      videos: The folder below which the videos are; None for that of the first of the annotations. Tables in several
+        folders have theirs beside them.
       output: The CSV file to write, at any URI.
 
     Raises:
@@ -101,8 +102,9 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
         raise ManifestError(output, ["a manifest is written as CSV; wanted a name that ends with .csv"])
     load_filesystem(output)
     read = READERS[kind](annotations)
-    first = annotations[0].rstrip("/")
-    folder = VideoFolder(videos or (first if tf.io.gfile.isdir(first) else os.path.dirname(first) or "."))
+    # Tables in several folders have files of the same names, each for itself.
+    by_name = bool(videos) or kind != "table" or len(set(map(os.path.dirname, annotations))) == 1
+    folder = VideoFolder(videos or (os.path.dirname(annotations[0]) or "."), by_name=by_name)
     notes, problems = list(read.notes), []
     left_out: dict[str, list[Annotation]] = collections.defaultdict(list)
     found = _without_doubles(_with_videos(read, folder, left_out, notes, problems), left_out, problems)
@@ -163,10 +165,10 @@ def _with_videos(
             if head in known and label not in known[head]:
                 problems.append(f"{clip.where}: {label!r} is not among the classes of {head}")
         if clip.path:
-            found.append(_Found(clip, clip.path, clip.start, clip.end))
+            found.append(_Found(clip, folder.below(clip.path), clip.start, clip.end))
             continue
-        own = next(filter(None, map(folder.find, clip.names)), [])
-        candidates = own or next(filter(None, map(folder.find, clip.source_names)), [])
+        own = next(filter(None, (folder.find(name, clip.folder) for name in clip.names)), [])
+        candidates = own or next(filter(None, (folder.find(name, clip.folder) for name in clip.source_names)), [])
         replacements = [path for path in candidates if _REPLACEMENTS in path]
         if replacements and len(candidates) > 1:
             candidates, replaced = replacements, replaced + 1

@@ -11,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 
 from components.decoder import Decoder, local_copy
+from components.importers.annotations import normal_path
+from components.manifest import absolute_path
+from components.record_files import is_record, split_path
 from components.remote import load_filesystem
 from components.table import VIDEO_SUFFIXES, video_files
 from components.video import IngestConfig, VideoError
@@ -29,8 +32,10 @@ class VideoFolder:
       skipped: Folders in it that could not be listed, with the reason.
     """
 
-    def __init__(self, root: str):
-        self.root = root
+    def __init__(self, root: str, *, by_name: bool = True):
+        """Without `by_name` a video is found by its whole path alone."""
+        self.root, self._by_name = root, by_name
+        self._whole_root = normal_path(absolute_path(root, "")) + "/"
         self.skipped: dict[str, str] = {}
         self._by_end: dict[int, dict[str, list[str]]] = {}
 
@@ -42,17 +47,27 @@ class VideoFolder:
         videos, _, self.skipped = video_files(self.root)
         return dict.fromkeys(videos)
 
-    def find(self, name: str) -> list[str]:
+    def find(self, name: str, folder: str = "") -> list[str]:
         """Paths below the root that are called `name`: a whole path, or its last parts with or without the suffix.
 
-        A URI or an absolute path is found if it is there.
+        A URI or an absolute path is found if it is there, and so is a path from `folder`, which goes before. A record
+        is found where its file is there.
         """
-        if "://" in name or os.path.isabs(name):
-            load_filesystem(name)
-            return [name] if tf.io.gfile.exists(name) else []
+        folders = [folder, *([self.root] if is_record(name) else [])]
+        for whole in (absolute_path(one, name) for one in folders if one or "://" in name or os.path.isabs(name)):
+            below = self.below(whole)
+            if below in self._paths or _exists(split_path(normal_path(whole))[0]):
+                return [below]
+        if not self._by_name:
+            return []
+        name = os.path.normpath(name)
         if name in self._paths:
             return [name]
         return self._ending(name.count("/") + 1).get(_without_suffix(name), [])
+
+    def below(self, path: str) -> str:
+        """A whole path as one from the root, if it is below it."""
+        return normal_path(path).removeprefix(self._whole_root)
 
     def _ending(self, parts: int) -> dict[str, list[str]]:
         """Videos by the last parts of their paths, without suffix."""
@@ -61,6 +76,11 @@ class VideoFolder:
             for path in self._paths:
                 self._by_end[parts]["/".join(_without_suffix(path).split("/")[-parts:])].append(path)
         return self._by_end[parts]
+
+
+def _exists(path: str) -> bool:
+    load_filesystem(path)
+    return tf.io.gfile.exists(path)
 
 
 def _without_suffix(path: str) -> str:
