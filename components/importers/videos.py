@@ -37,6 +37,7 @@ class VideoFolder:
         self.root, self._by_name = root, by_name
         self._whole_root = normal_path(absolute_path(root, "")) + "/"
         self.skipped: dict[str, str] = {}
+        self._exists = functools.cache(_exists)
         self._by_end: dict[int, dict[str, list[str]]] = {}
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class VideoFolder:
         folders = [folder, *([self.root] if is_record(name) else [])]
         for whole in (absolute_path(one, name) for one in folders if one or "://" in name or os.path.isabs(name)):
             below = self.below(whole)
-            if below in self._paths or _exists(split_path(normal_path(whole))[0]):
+            if below in self._paths or self._exists(split_path(normal_path(whole))[0]):
                 return [below]
         if not self._by_name:
             return []

@@ -293,6 +293,16 @@ def test_a_file_under_two_names_in_two_splits_is_refused(folder):
     assert f"{folder.path}/link.mp4 in split 'eval' and {folder.path}/a.mp4 in split 'train' are one file" in problem
 
 
+def test_segments_of_one_file_in_two_splits_may_not_overlap(folder):
+    rows = ["a.mp4,0,10,run,train,a", "a.mp4,2,3,run,train,a", "b.mp4,,,jump,train,b"]
+    apart = [*rows, "a.mp4,10,20,run,eval,a (eval)"]
+    text = "path,start,end,label,split,group\n"
+    assert len(read_manifest(folder.write("m.csv", text + "\n".join(apart))).clips) == 4
+    for overlapping in ("a.mp4,9.5,20,run,eval,a (eval)", "a.mp4,,,run,eval,a (eval)", "a.mp4,5,,run,eval,a (eval)"):
+        with pytest.raises(ManifestError, match="are one file, and the clips overlap"):
+            read_manifest(folder.write("m.csv", text + "\n".join([*rows, overlapping])))
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

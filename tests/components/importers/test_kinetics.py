@@ -124,6 +124,14 @@ def test_a_source_in_two_splits_keeps_them_and_is_told(data_set):
     assert loaded.imported.notes == ("1 source(s) have clips in several splits of the publisher: a group in each",)
 
 
+def test_an_uncut_source_in_two_splits_keeps_them(data_set):
+    csv = "label,youtube_id,time_start,time_end,split\na,x,0,1,train\nb,y,1,2,train\na,x,2,3,val\n"
+    data_set.videos("y_000001_000002.mp4")
+    write_video(data_set.path / "videos" / "x.mp4", np.zeros((40, 32, 48, 3), np.uint8), fps=10)
+    loaded = data_set.load("kinetics", data_set.write("all.csv", csv))
+    assert loaded.splits == {"x_000000_000001": "train", "x_000002_000003": "eval", "y_000001_000002": "train"}
+
+
 def test_clips_of_a_class_that_has_lost_its_training_videos_are_left_out(data_set):
     csv = "label,youtube_id,time_start,time_end,split\na,x,1,2,train\nb,y,1,2,train\na,z,5,6,val\nc,w,1,2,val\n"
     data_set.videos(
