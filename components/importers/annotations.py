@@ -17,7 +17,8 @@ from schemas import features
 
 LABEL = features.DEFAULT_HEAD
 
-_SPLIT_IN_NAME = re.compile(r"train|val|test", re.IGNORECASE)
+# Of trainingSet and trainlist, too.
+_WORD = re.compile(r"[A-Z]?[a-z]+?(?=set|list|[^a-z]|$)|[A-Z]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +65,17 @@ class Annotations:
 
 
 def split_of_file(path: str) -> str:
-    """The split that a file is for by its name, such as ``EPIC_100_validation.csv``.
+    """The split that a file is for by a word of its name, such as ``EPIC_100_validation.csv`` or ``trainingSet.csv``.
 
     Raises:
-      ManifestError: If its name says none.
+      ManifestError: If its name says none, or several.
     """
-    found = _SPLIT_IN_NAME.search(os.path.basename(path))
-    if not found:
-        raise ManifestError(path, ["its name says no split; wanted train, val or test in it"])
-    return split_named(found[0].lower())
+    words = _WORD.findall(os.path.splitext(os.path.basename(path))[0])
+    found = [word for word in words if split_named(word)]
+    if len(set(map(split_named, found))) != 1:
+        said = f"its name says {' and '.join(found)}" if found else "its name says no split"
+        raise ManifestError(path, [f"{said}; wanted one of train, val and test in it"])
+    return split_named(found[0])
 
 
 def normal_path(path: str) -> str:

@@ -107,7 +107,7 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     folder = VideoFolder(videos or (os.path.dirname(annotations[0]) or "."), by_name=by_name)
     notes, problems = list(read.notes), []
     left_out: dict[str, list[Annotation]] = collections.defaultdict(list)
-    found = _without_doubles(_with_videos(read, folder, left_out, notes, problems), left_out, problems)
+    found = _without_doubles(_with_videos(read, folder, left_out, notes, problems), left_out)
     if problems:
         raise ManifestError(annotations[0], problems)
     found = _trained(found, left_out)
@@ -183,10 +183,10 @@ def _with_videos(
     if replaced:
         notes.append(f"{replaced} clip(s) have a second video below {_REPLACEMENTS}…, which is taken")
     found = _with_trimmed(found, folder.root, left_out)
-    for clip in found:
-        if clip.end is not None and clip.end <= (clip.start or 0):
-            problems.append(f"{clip.clip.where}: its end {clip.end:g} is not after its start {clip.start or 0:g}")
-    return found
+    empty = [clip.clip for clip in found if clip.end is not None and clip.end <= (clip.start or 0)]
+    if empty:
+        left_out["its end is not after its start"] += empty
+    return [clip for clip in found if clip.end is None or clip.end > (clip.start or 0)]
 
 
 def _with_trimmed(found: list[_Found], root: str, left_out) -> list[_Found]:
@@ -209,17 +209,23 @@ def _with_trimmed(found: list[_Found], root: str, left_out) -> list[_Found]:
     return kept
 
 
-def _without_doubles(found: list[_Found], left_out, problems: list[str]) -> list[_Found]:
-    first: dict[str, _Found] = {}
+def _without_doubles(found: list[_Found], left_out) -> list[_Found]:
+    """Takes each clip once, and each file as a whole once; the first stays."""
+    first: dict[str | tuple[str], _Found] = {}
+    kept = []
     for clip in found:
-        other = first.setdefault(clip.id, clip)
-        if other is clip:
-            continue
-        if (clip.clip.labels, clip.clip.split) == (other.clip.labels, other.clip.split):
-            left_out["stands twice"].append(clip.clip)
+        keys = [clip.id, *([(clip.path,)] if (clip.start, clip.end) == (None, None) else [])]
+        other = next((first[key] for key in keys if key in first), None)
+        if other is None:
+            kept.append(clip)
+            first.update(dict.fromkeys(keys, clip))
+        elif clip.clip.split != other.clip.split:
+            left_out["stands already, in another split"].append(clip.clip)
+        elif clip.clip.labels != other.clip.labels:
+            left_out["stands already, with another class"].append(clip.clip)
         else:
-            problems.append(f"{clip.clip.where}: {clip.id!r} stands already in {other.clip.where}, otherwise")
-    return list(first.values())
+            left_out["stands twice"].append(clip.clip)
+    return kept
 
 
 def _trained(found: list[_Found], left_out) -> list[_Found]:

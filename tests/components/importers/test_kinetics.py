@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 
 from components.importers import videos
+from components.importers.annotations import split_of_file
 from components.importers.importing import import_data_set
+from components.table import ManifestError
 from tests.videos import write_video
 
 KINETICS_400 = """label,youtube_id,time_start,time_end,split,is_cc
@@ -159,19 +161,58 @@ def test_a_row_that_stands_twice_is_taken_once(data_set):
 
 
 @pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("jogging,-aaaaaaaaa1,4,14,train", "stands already, with another class"),
+        ("air drumming,-aaaaaaaaa1,4,14,val", "stands already, in another split"),
+    ],
+)
+def test_a_clip_that_stands_twice_otherwise_is_taken_as_it_stands_first(data_set, row, reason):
+    data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
+    csv = data_set.write("train.csv", KINETICS_400.format(val="val") + row + ",0\n")
+    loaded = data_set.load("kinetics", csv)
+    assert (loaded.rows[CLIPS[0]]["label"], loaded.splits[CLIPS[0]]) == ("air drumming", "train")
+    assert loaded.imported.left_out == {reason: (CLIPS[0],)}
+    assert loaded.missing.read_text() == f"{reason}\t{CLIPS[0]}\t{csv}, row 5\n"
+
+
+@pytest.mark.parametrize(
     ("row", "problem"),
     [
         ("a,x,soon,2,train", "train.csv, row 5: time_start 'soon' is not a time in seconds"),
         ("a,x,,2,train", "train.csv, row 5: a clip has a time_start and a time_end"),
         ("a,,1,2,train", "train.csv, row 5: column 'youtube_id' is empty"),
         ("a,x,1,2,holdout", "train.csv, row 5: split 'holdout'; wanted train, validate, val or test"),
-        ("jogging,-aaaaaaaaa1,4,14,train", "train.csv, row 5: '{}' stands already in train.csv, row 2, otherwise"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_told(data_set, row, problem):
     data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
     csv = data_set.write("train.csv", KINETICS_400.format(val="val") + row + ",0\n")
-    assert problem.format(CLIPS[0]) in data_set.problems("kinetics", csv)
+    assert problem in data_set.problems("kinetics", csv)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("retrieval_train.csv", "train"),
+        ("latest_train.csv", "train"),
+        ("trainingSet.csv", "train"),
+        ("K400_VAL.csv", "eval"),
+        ("k400vallist.csv", "eval"),
+        ("contest_testing.csv", "test"),
+    ],
+)
+def test_a_file_is_for_the_split_that_a_word_of_its_name_says(name, split):
+    assert split_of_file(f"train/{name}") == split
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("train_val.csv", "its name says train and val"), ("latest.csv", "its name says no split")],
+)
+def test_a_file_whose_name_says_no_split_or_two_is_refused(name, said):
+    with pytest.raises(ManifestError, match=f"{said}; wanted one of train, val and test in it"):
+        split_of_file(name)
 
 
 def test_a_file_that_is_no_kinetics_is_told(data_set):
