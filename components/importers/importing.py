@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from components.importers.annotations import LABEL, Annotation, Annotations
+from components.importers.annotations import LABEL, Annotation, Annotations, normal_path
 from components.importers.dmvr import read_dmvr
 from components.importers.epic_kitchens import read_epic_kitchens
 from components.importers.kinetics import read_kinetics
@@ -41,6 +41,7 @@ READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
     "table": read_tables,
 }
 
+_NO_VIDEO = "no video"
 # Cutting at keyframes and rounding leave clips a little longer than their segment, in seconds.
 _TRIM_TOLERANCE = 1.0
 # CVDF's Kinetics-400 has here, under the same names, clips that stand damaged elsewhere.
@@ -101,6 +102,7 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     if not output.endswith(".csv"):
         raise ManifestError(output, ["a manifest is written as CSV; wanted a name that ends with .csv"])
     load_filesystem(output)
+    _check_sources(kind, annotations, output)
     read = READERS[kind](annotations)
     # Tables in several folders have files of the same names, each for itself.
     by_name = bool(videos) or kind != "table" or len(set(map(os.path.dirname, annotations))) == 1
@@ -112,12 +114,11 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
         raise ManifestError(annotations[0], problems)
     found = _trained(found, left_out)
     if not found:
-        told = [f"{len(clips)} left out, {reason}" for reason, clips in left_out.items() if clips[0].unusable]
-        raise ManifestError(
-            annotations[0], told or [f"none of its clips is among the {len(folder)} videos in {folder.root}"]
-        )
+        among = {_NO_VIDEO: f" among the {len(folder)} in {folder.root}"} if _NO_VIDEO in left_out else {}
+        told = [f"{len(clips)} left out, {reason}{among.get(reason, '')}" for reason, clips in left_out.items()]
+        raise ManifestError(annotations[0], told or ["it lists no clip"])
     groups, straddling = _groups(found)
-    _write(output, _manifest_csv(found, groups, folder.root, output))
+    tf.io.gfile.makedirs(os.path.dirname(output) or ".")
     missing = f"{output}.missing.txt"
     if left_out:
         lines = [f"{reason}\t{_name(clip)}\t{clip.where}" for reason, clips in left_out.items() for clip in clips]
@@ -125,7 +126,7 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     elif tf.io.gfile.exists(missing):
         tf.io.gfile.remove(missing)
     try:
-        manifest = read_manifest(output)
+        manifest = _written(output, _manifest_csv(found, groups, folder.root, output))
     except ManifestError as error:
         # What is left out may be why what remains does not do.
         told = [f"{len(clips)} clip(s) left out, {reason}: {missing}" for reason, clips in left_out.items()]
@@ -141,6 +142,30 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     return Imported(manifest, classes, listed, tuple(notes))
 
 
+def _check_sources(kind: str, annotations: Sequence[str], output: str) -> None:
+    for path in annotations:
+        load_filesystem(path)
+        if kind != "folder" and tf.io.gfile.isdir(path):
+            told = "it is a folder; wanted annotation files, and --videos for the folder of the videos"
+            raise ManifestError(path, [told])
+        if absolute_path("", normal_path(path)) == absolute_path("", normal_path(output)):
+            raise ManifestError(output, ["it is one of the files to read; write the manifest to another"])
+
+
+def _written(output: str, text: str) -> Manifest:
+    """Writes a manifest and reads it; one that is refused does not take the place of what was there."""
+    # Beside it, as paths are relative to the manifest.
+    unchecked = f"{output.removesuffix('.csv')}.unchecked.csv"
+    _write(unchecked, text)
+    try:
+        manifest = read_manifest(unchecked)
+    except ManifestError:
+        tf.io.gfile.remove(unchecked)
+        raise
+    tf.io.gfile.rename(unchecked, output, overwrite=True)
+    return dataclasses.replace(manifest, source=output)
+
+
 def _name(clip: Annotation) -> str:
     return clip.id or (*clip.names, *clip.source_names)[-1]
 
@@ -150,6 +175,7 @@ def _with_videos(
 ) -> list[_Found]:
     """The clips that have classes and a video."""
     known = {head: set(names) for head, names in read.classes.items()}
+    heads = dict.fromkeys(head for clip in read.clips for head in clip.labels)
     answered = {clip.id for clip in read.clips if clip.labels}
     found: list[_Found] = []
     replaced = 0
@@ -160,6 +186,10 @@ def _with_videos(
         if not clip.labels:
             if not clip.id or clip.id not in answered:
                 left_out["no class is told"].append(clip)
+            continue
+        untold = [head for head in heads if not clip.labels.get(head)]
+        if untold:
+            left_out[f"no class of {' and '.join(untold)} is told"].append(clip)
             continue
         for head, label in clip.labels.items():
             if head in known and label not in known[head]:
@@ -173,7 +203,7 @@ def _with_videos(
         if replacements and len(candidates) > 1:
             candidates, replaced = replacements, replaced + 1
         if not candidates:
-            left_out["no video"].append(clip)
+            left_out[_NO_VIDEO].append(clip)
         elif len(candidates) > 1:
             problems.append(f"{clip.where}: several videos are called so: {', '.join(candidates)}; leave one of them")
         elif (path := absolute_path(folder.root, candidates[0])) != as_text(path):

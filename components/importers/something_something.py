@@ -40,10 +40,10 @@ def _clips(path: str, items: object) -> Iterator[Annotation]:
         where = f"{path}, item {number}"
         if not isinstance(item, dict) or "id" not in item:
             raise ManifestError(path, [f"item {number} has no 'id'"])
-        template = item.get("template", "")
+        template = item.get("template") or ""
         if split != "test" and not template:
             raise ManifestError(path, [f"item {number}: 'template' is missing"])
-        yield _clip(where, str(item["id"]), template.replace("[", "").replace("]", ""), split)
+        yield _clip(where, str(item["id"]), str(template).replace("[", "").replace("]", ""), split)
 
 
 def _answers(path: str) -> Iterator[Annotation]:

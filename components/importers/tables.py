@@ -26,6 +26,8 @@ def read_folders(paths: Sequence[str]) -> Annotations:
     clips, notes = [], []
     for root in map(normal_path, paths):
         rows, ignored = folder_rows(root)
+        if not rows:
+            raise ManifestError(root, ["it has no video below a folder of its class; wanted <class>/<video>"])
         for clip in _clips(root, rows):
             name = os.path.join(root, *clip.names) if len(paths) > 1 else clip.names[0]
             path = absolute_path(root, clip.names[0])

@@ -264,4 +264,4 @@ def test_folders_that_are_not_listed_are_told(data_set):
 def test_a_folder_without_any_of_the_videos_is_told(data_set):
     data_set.videos("other.mp4")
     (problem,) = data_set.problems("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val")))
-    assert problem == "none of its clips is among the 1 videos in videos"
+    assert problem == "3 left out, no video among the 1 in videos"
