@@ -176,13 +176,15 @@ def video_files(root: str) -> Listing:
     for a file: to ask for each would take hours.
 
     Raises:
-      ManifestError: If there is no such folder.
+      ManifestError: If there is no such folder, or it cannot be listed itself.
       NoFileSystemError: If nothing here reads its URI.
     """
     load_filesystem(root)
     if not (tf.io.gfile.isdir if "://" in root else os.path.isdir)(root):
         raise ManifestError(root, ["no such folder"])
     files, folders, skipped = (_listed_remote if "://" in root else _listed)(root)
+    if "." in skipped:
+        raise ManifestError(root, [f"cannot list it: {skipped['.']}"])
     videos = list(filter(_is_video, files))
     called_videos = list(filter(_is_video, folders))
     if called_videos:
@@ -204,7 +206,7 @@ def _is_video(path: str) -> bool:
 
 def _listed(root: str) -> tuple[list[str], list[str], dict[str, str]]:
     """Files and folders below a local folder, relative to it, and the folders that are not listed."""
-    all_files, all_folders, skipped, first_names = [], [], {}, {}
+    all_files, all_folders, skipped, first_paths = [], [], {}, {}
 
     def below(path: str) -> str:
         return path[len(root) :].lstrip("/")
@@ -216,17 +218,17 @@ def _listed(root: str) -> tuple[list[str], list[str], dict[str, str]]:
     tops = [root]
     for top in tops:
         for folder, names, files in os.walk(top, onerror=skip):
-            name = below(folder)
-            first = first_names.setdefault(os.path.realpath(folder), name)
-            if first != name:
-                skipped[name] = f"it is {first or 'the whole folder'} again"
+            path = below(folder)
+            first = first_paths.setdefault(os.path.realpath(folder), path)
+            if first != path:
+                skipped[path] = f"it is {first or 'the whole folder'} again"
                 names.clear()
                 continue
             names.sort()
-            paths = [os.path.join(folder, name) for name in names]
-            tops += filter(os.path.islink, paths)
-            all_folders += map(below, paths)
-            all_files += (os.path.join(name, file) for file in files)
+            inner = [os.path.join(folder, name) for name in names]
+            tops += filter(os.path.islink, inner)
+            all_folders += map(below, inner)
+            all_files += (os.path.join(path, name) for name in files)
     return all_files, all_folders, skipped
 
 
@@ -236,10 +238,12 @@ def _listed_remote(root: str) -> tuple[list[str], list[str], dict[str, str]]:
 
     def paths_in(folder: str) -> list[str]:
         try:
-            return [os.path.join(folder, name) for name in tf.io.gfile.listdir(os.path.join(root, folder))]
+            names = tf.io.gfile.listdir(os.path.join(root, folder))
         except tf.errors.OpError as error:
             skipped[folder or "."] = error.message
             return []
+        # Some object stores list a folder in itself.
+        return [os.path.join(folder, name) for name in names if name.strip("/")]
 
     def is_folder(path: str) -> bool:
         return tf.io.gfile.isdir(os.path.join(root, path))

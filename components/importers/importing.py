@@ -109,10 +109,10 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     folder = VideoFolder(videos or (os.path.dirname(annotations[0]) or "."), by_name=by_name)
     notes, problems = list(read.notes), []
     left_out: dict[str, list[Annotation]] = collections.defaultdict(list)
-    found = _without_doubles(_with_videos(read, folder, left_out, notes, problems), left_out)
+    found = _with_videos(_labelled(read, left_out, problems), folder, left_out, notes, problems)
     if problems:
         raise ManifestError(annotations[0], problems)
-    found = _trained(found, left_out)
+    found = _trained(_without_doubles(_with_trimmed(found, folder.root, left_out), left_out), left_out)
     if not found:
         among = {_NO_VIDEO: f" among the {len(folder)} in {folder.root}"} if _NO_VIDEO in left_out else {}
         told = [f"{len(clips)} left out, {reason}{among.get(reason, '')}" for reason, clips in left_out.items()]
@@ -170,30 +170,35 @@ def _name(clip: Annotation) -> str:
     return clip.id or (*clip.names, *clip.source_names)[-1]
 
 
-def _with_videos(
-    read: Annotations, folder: VideoFolder, left_out, notes: list[str], problems: list[str]
-) -> list[_Found]:
-    """The clips that have classes and a video."""
+def _labelled(read: Annotations, left_out, problems: list[str]) -> list[Annotation]:
+    """The clips that have a class for each head."""
     known = {head: set(names) for head, names in read.classes.items()}
     heads = dict.fromkeys(head for clip in read.clips for head in clip.labels)
     answered = {clip.id for clip in read.clips if clip.labels}
-    found: list[_Found] = []
-    replaced = 0
+    labelled = []
     for clip in read.clips:
+        untold = [head for head in heads if not clip.labels.get(head)]
         if clip.unusable:
             left_out[clip.unusable].append(clip)
-            continue
-        if not clip.labels:
+        elif not clip.labels:
             if not clip.id or clip.id not in answered:
                 left_out["no class is told"].append(clip)
-            continue
-        untold = [head for head in heads if not clip.labels.get(head)]
-        if untold:
+        elif untold:
             left_out[f"no class of {' and '.join(untold)} is told"].append(clip)
-            continue
-        for head, label in clip.labels.items():
-            if head in known and label not in known[head]:
-                problems.append(f"{clip.where}: {label!r} is not among the classes of {head}")
+        else:
+            labelled.append(clip)
+            for head, label in clip.labels.items():
+                if head in known and label not in known[head]:
+                    problems.append(f"{clip.where}: {label!r} is not among the classes of {head}")
+    return labelled
+
+
+def _with_videos(
+    clips: Sequence[Annotation], folder: VideoFolder, left_out, notes: list[str], problems: list[str]
+) -> list[_Found]:
+    """The clips that have a video."""
+    found, replaced = [], 0
+    for clip in clips:
         if clip.path:
             found.append(_Found(clip, folder.below(clip.path), clip.start, clip.end))
             continue
@@ -212,28 +217,27 @@ def _with_videos(
             found.append(_Found(clip, candidates[0], *((None, None) if own else (clip.start, clip.end))))
     if replaced:
         notes.append(f"{replaced} clip(s) have a second video below {_REPLACEMENTS}…, which is taken")
-    found = _with_trimmed(found, folder.root, left_out)
-    empty = [clip.clip for clip in found if clip.end is not None and clip.end <= (clip.start or 0)]
-    if empty:
-        left_out["its end is not after its start"] += empty
-    return [clip for clip in found if clip.end is None or clip.end > (clip.start or 0)]
+    return found
 
 
 def _with_trimmed(found: list[_Found], root: str, left_out) -> list[_Found]:
     """Takes a file with the name of a source whole where it is the clip itself: where it is no longer."""
-    doubtful = {clip.path for clip in found if clip.clip.names and clip.end is not None}
-    whole = {path: absolute_path(root, path) for path in sorted(doubtful)}
-    seconds = durations(whole.values())
+
+    def is_doubtful(clip: _Found) -> bool:
+        return bool(clip.clip.names) and clip.end is not None
+
+    seconds = durations({absolute_path(root, clip.path) for clip in found if is_doubtful(clip)})
     kept = []
     for clip in found:
-        if clip.path not in doubtful or clip.end is None:
-            kept.append(clip)
-            continue
-        duration = seconds[whole[clip.path]]
-        if duration is None:
-            left_out["its video tells no duration: the clip, or its source?"].append(clip.clip)
-        elif duration <= clip.end - clip.start + _TRIM_TOLERANCE:
-            kept.append(dataclasses.replace(clip, start=None, end=None))
+        if is_doubtful(clip):
+            duration = seconds[absolute_path(root, clip.path)]
+            if duration is None:
+                left_out["its video tells no duration: the clip, or its source?"].append(clip.clip)
+                continue
+            if duration <= clip.end - clip.start + _TRIM_TOLERANCE:
+                clip = dataclasses.replace(clip, start=None, end=None)
+        if clip.end is not None and clip.end <= (clip.start or 0):
+            left_out["its end is not after its start"].append(clip.clip)
         else:
             kept.append(clip)
     return kept

@@ -51,20 +51,24 @@ class VideoFolder:
     def find(self, name: str, folder: str = "") -> list[str]:
         """Paths below the root that are called `name`: a whole path, or its last parts with or without the suffix.
 
-        A URI or an absolute path is found if it is there, and so is a path from `folder`, which goes before. A record
-        is found where its file is there.
+        A URI, an absolute path and a record are found if they are there, and so is a path from `folder`, which goes
+        before.
         """
-        folders = [folder, *([self.root] if is_record(name) else [])]
-        for whole in (absolute_path(one, name) for one in folders if one or "://" in name or os.path.isabs(name)):
-            below = self.below(whole)
-            if below in self._paths or self._exists(split_path(normal_path(whole))[0]):
-                return [below]
+        if "://" in name or os.path.isabs(name):
+            return self._there(name)
+        beside = self._there(absolute_path(folder, name)) if folder else []
+        if beside or is_record(name):
+            return beside or self._there(absolute_path(self.root, name))
         if not self._by_name:
             return []
         name = os.path.normpath(name)
         if name in self._paths:
             return [name]
         return self._ending(name.count("/") + 1).get(_without_suffix(name), [])
+
+    def _there(self, path: str) -> list[str]:
+        below = self.below(path)
+        return [below] if below in self._paths or self._exists(split_path(normal_path(path))[0]) else []
 
     def below(self, path: str) -> str:
         """A whole path as one from the root, if it is below it."""
