@@ -6,6 +6,7 @@ back, or a `ManifestError` lists what is wrong, in which row and column, and wha
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -21,13 +22,13 @@ from components.record_files import is_record, split_path
 from components.remote import is_lasting, load_filesystem, reason_of
 from components.table import (
     PLAIN_COLUMNS,
-    SPLIT_ALIASES,
     SPLITS,
     VIDEO_SUFFIXES,
     ManifestError,
     file_rows,
     folder_rows,
     seconds,
+    split_named,
 )
 from schemas import features
 
@@ -188,9 +189,9 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
             problems.append(f"{where}: end {end:g} is not after start {start or 0:g}")
         if is_record(row.get("path", "")) and (start, end) != (None, None):
             problems.append(f"{where}: a record is a whole clip; leave its start and end empty")
-        split = SPLIT_ALIASES.get(row.get("split", ""), row.get("split", ""))
-        if split and split not in SPLITS:
-            problems.append(f"{where}: split {split!r}; wanted {', '.join(SPLITS)} or nothing")
+        split = split_named(row.get("split", "")) or ""
+        if row.get("split") and not split:
+            problems.append(f"{where}: split {row['split']!r}; wanted {', '.join(SPLITS)} or nothing")
         if not row.get("path"):
             problems.append(f"{where}: column 'path' is empty")
         if len(problems) > found:
@@ -285,14 +286,29 @@ def _with_splits(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
 
 
 def _check_files(clips: list[Clip], problems: list[str]) -> None:
-    """A file under two names, such as a link, has two groups: it may still not be trained and evaluated."""
-    first: dict[tuple[str, int | None], Clip] = {}
+    """A file under two names, such as a link, has two groups: nothing of it may still be trained and evaluated.
+
+    Segments apart from each other may: some publishers cut clips of several splits from one source.
+    """
+
+    def end(clip: Clip) -> float:
+        return float("inf") if clip.end is None else clip.end
+
+    same: dict[tuple[str, int | None], list[Clip]] = collections.defaultdict(list)
     for clip in clips:
         file, offset = split_path(clip.path)
-        other = first.setdefault((file if "://" in file else os.path.realpath(file), offset), clip)
-        if other.split != clip.split:
-            names = f"{clip.path} in split {clip.split!r} and {other.path} in split {other.split!r}"
-            problems.append(f"{names} are one file; clips of one source video must stay together: give them one group")
+        same[file if "://" in file else os.path.realpath(file), offset].append(clip)
+    for of_file in same.values():
+        last: dict[str, Clip] = {}
+        for clip in sorted(of_file, key=lambda clip: (clip.start, clip.id)):
+            for split, other in last.items():
+                if split != clip.split and end(other) > clip.start:
+                    names = f"{clip.path} in split {clip.split!r} and {other.path} in split {split!r}"
+                    problems.append(
+                        f"{names} are one file, and the clips overlap; clips of one source video must stay together: "
+                        "give them one group"
+                    )
+            last[clip.split] = max(last.get(clip.split, clip), clip, key=end)
 
 
 def _check_classes(clips: list[Clip], problems: list[str]) -> None:

@@ -10,19 +10,29 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import tensorflow as tf
+
+from components.remote import load_filesystem
 
 # What has a meaning in a manifest, besides label/<head>; every other column is a slice.
 PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
 SPLITS = ("train", "eval", "test")
-SPLIT_ALIASES = {"val": "eval", "valid": "eval", "validate": "eval", "validation": "eval"}
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "eval": ("eval", "evaluation", "val", "valid", "validate", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".gif", ".mjpeg"),
     *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".h264", ".h265", ".hevc"),
 )
 
 _SHOWN_PROBLEMS = 20
+_LISTING_THREADS = 64
 
 
 class ManifestError(ValueError):
@@ -36,12 +46,19 @@ class ManifestError(ValueError):
         self.problems = tuple(problems)
 
 
+def split_named(name: str) -> str | None:
+    """The split that a word stands for, in any case, such as ``Validation``; None where it is none."""
+    return next((split for split, names in _SPLIT_NAMES.items() if name.lower() in names), None)
+
+
 def read_text(source: str) -> str:
     """The text of a UTF-8 file at any URI.
 
     Raises:
       ManifestError: If there is no such file, or it is not UTF-8.
+      NoFileSystemError: If nothing here reads its URI.
     """
+    load_filesystem(source)
     try:
         with tf.io.gfile.GFile(source, "rb") as file:
             # Excel puts a byte order mark first.
@@ -109,37 +126,140 @@ _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
 
 
 def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
-    """Rows of ``root/[split/]<class>/**/<video>``, and the files that are not videos."""
-    rows = []
-    tops = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(root))
-    folders = [name for name in tops if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(root, name))]
-    splits = [name for name in folders if SPLIT_ALIASES.get(name, name) in SPLITS]
+    """Rows of ``root/[split/]<class>/**/<video>``, and what was left alone: other files, folders with their reason.
+
+    Raises:
+      ManifestError: If there is no such folder, some of its folders are splits and some are not, or a name of a video
+        cannot be written to a manifest.
+    """
+    videos, ignored, skipped = video_files(root)
+    # Names have no encoding on disk; those of manifests and records have.
+    unwritable = [f"{path!r}: its name is not UTF-8; rename it" for path in videos if path != as_text(path)]
+    if unwritable:
+        raise ManifestError(root, unwritable)
+    folders = sorted({path.partition("/")[0] for path in videos if "/" in path})
+    splits = [name for name in folders if split_named(name)]
     has_splits = bool(folders) and splits == folders
-    if "train" in splits and len(splits) > 1 and not has_splits:
+    if "train" in map(split_named, splits) and len(splits) > 1 and not has_splits:
         others = ", ".join(name for name in folders if name not in splits)
         raise ManifestError(root, [f"the folders {', '.join(splits)} are splits, but {others} beside them no split"])
-    videos, ignored = video_files(root)
+    rows = []
     for path in videos:
         *parents, _ = path.split("/")
         if len(parents) <= has_splits:
             ignored.append(path)
             continue
-        split = {"split": parents[0]} if has_splits else {}
+        split = {"split": split_named(parents[0])} if has_splits else {}
         rows.append((path, {"path": path, "label": parents[has_splits], **split}))
-    return rows, sorted(ignored)
+    return rows, sorted(ignored) + [f"{folder} ({reason})" for folder, reason in skipped.items()]
 
 
-def video_files(root: str) -> tuple[list[str], list[str]]:
-    """Paths of the videos below a folder, relative to it and sorted, and of the files that are none by their name."""
-    videos, others = [], []
-    for folder, _, files in tf.io.gfile.walk(root):
-        below = [part for part in os.path.relpath(folder, root).split(os.sep) if part != "."]
-        for name in files:
-            parts = [*below, name]
-            # Names with a leading dot are what systems leave behind, such as the ._clip.mp4 of macOS.
-            is_video = name.lower().endswith(VIDEO_SUFFIXES) and not any(part.startswith(".") for part in parts)
-            (videos if is_video else others).append("/".join(parts))
-    return sorted(videos), sorted(others)
+class Listing(NamedTuple):
+    """What stands below a folder, as sorted paths relative to it.
+
+    Attributes:
+      videos: Files that are videos by their name. Folders with such a name and no video in them, too: whoever looks
+        for x.mp4 is told what it is.
+      others: Files that are none; `as_text`.
+      skipped: Folders that are not listed, with the reason; `as_text`.
+    """
+
+    videos: list[str]
+    others: list[str]
+    skipped: dict[str, str]
+
+
+def video_files(root: str) -> Listing:
+    """Lists the videos below a folder at any URI; a folder that cannot be read costs itself only.
+
+    Each real folder is listed once, however many links lead to it. At a URI whatever is called like a video is taken
+    for a file: to ask for each would take hours.
+
+    Raises:
+      ManifestError: If there is no such folder, or it cannot be listed itself.
+      NoFileSystemError: If nothing here reads its URI.
+    """
+    load_filesystem(root)
+    if not (tf.io.gfile.isdir if "://" in root else os.path.isdir)(root):
+        raise ManifestError(root, ["no such folder"])
+    files, folders, skipped = (_listed_remote if "://" in root else _listed)(root)
+    if "." in skipped:
+        raise ManifestError(root, [f"cannot list it: {skipped['.']}"])
+    videos = list(filter(_is_video, files))
+    called_videos = list(filter(_is_video, folders))
+    if called_videos:
+        holding = {str(folder) for path in videos for folder in PurePosixPath(path).parents}
+        videos += (folder for folder in called_videos if folder not in holding)
+    others = (as_text(path) for path in files if not _is_video(path))
+    return Listing(sorted(videos), sorted(others), {as_text(folder): skipped[folder] for folder in sorted(skipped)})
+
+
+def as_text(path: str) -> str:
+    """A path as it can be shown and written: of a name that is not UTF-8, its bytes become ``\\udcff``."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_video(path: str) -> bool:
+    # Names with a leading dot are what systems leave behind, such as the ._clip.mp4 of macOS.
+    return path.lower().endswith(VIDEO_SUFFIXES) and "/." not in f"/{path}"
+
+
+def _listed(root: str) -> tuple[list[str], list[str], dict[str, str]]:
+    """Files and folders below a local folder, relative to it, and the folders that are not listed."""
+    all_files, all_folders, skipped, first_paths = [], [], {}, {}
+
+    def below(path: str) -> str:
+        return path[len(root) :].lstrip("/")
+
+    def skip(error: OSError) -> None:
+        skipped[below(error.filename) or "."] = error.strerror
+
+    # Links come last: what they lead to may stand below the root under its own name.
+    tops = [root]
+    for top in tops:
+        for folder, names, files in os.walk(top, onerror=skip):
+            path = below(folder)
+            first = first_paths.setdefault(os.path.realpath(folder), path)
+            if first != path:
+                skipped[path] = f"it is {first or 'the whole folder'} again"
+                names.clear()
+                continue
+            names.sort()
+            inner = [os.path.join(folder, name) for name in names]
+            tops += filter(os.path.islink, inner)
+            all_folders += map(below, inner)
+            all_files += (os.path.join(path, name) for name in files)
+    return all_files, all_folders, skipped
+
+
+def _listed_remote(root: str) -> tuple[list[str], list[str], dict[str, str]]:
+    """As `_listed`, for a URI: level by level, as each question is a round trip."""
+    all_files, all_folders, skipped = [], [], {}
+
+    def paths_in(folder: str) -> list[str]:
+        try:
+            names = tf.io.gfile.listdir(os.path.join(root, folder))
+        except tf.errors.OpError as error:
+            skipped[folder or "."] = error.message
+            return []
+        # Some object stores list a folder in itself.
+        return [os.path.join(folder, name) for name in names if name.strip("/")]
+
+    def is_folder(path: str) -> bool:
+        return tf.io.gfile.isdir(os.path.join(root, path))
+
+    with ThreadPoolExecutor(_LISTING_THREADS) as pool:
+        level = [""]
+        while level:
+            paths = [path for found in pool.map(paths_in, level) for path in found]
+            # Some object stores mark folders by a slash; of the rest, a name may be that of a folder.
+            marked = [path for path in paths if path.endswith("/")]
+            asked = [path for path in paths if not path.endswith("/") and not _is_video(path)]
+            found = [path for path, is_one in zip(asked, pool.map(is_folder, asked), strict=True) if is_one]
+            all_files += set(paths) - set(marked) - set(found)
+            level = [path.rstrip("/") for path in (*marked, *found)]
+            all_folders += level
+    return all_files, all_folders, skipped
 
 
 def seconds(row: dict[str, str], column: str, where: str, problems: list[str]) -> float | None:

@@ -22,7 +22,7 @@ from components.manifest import Manifest, absolute_path, clip_name, read_manifes
 from components.probe import Probe
 from components.quarantine import TooManyBadVideosError, check_losses
 from components.remote import load_filesystem
-from components.table import SPLIT_ALIASES, SPLITS, VIDEO_SUFFIXES, ManifestError, file_rows, seconds, video_files
+from components.table import VIDEO_SUFFIXES, ManifestError, file_rows, seconds, split_named, video_files
 from components.video import IngestConfig, VideoError
 from schemas import features
 
@@ -134,11 +134,10 @@ def clips_to_check(source: str) -> list[Checkable]:
     source = source.rstrip("/")
     if not tf.io.gfile.isdir(source):
         return _rows_of(source) if source.lower().endswith(_TABLE_SUFFIXES) else _single(source)
-    # A folder called x.mp4 is listed too: whoever looks for x.mp4 is told what it is.
-    paths = [*video_files(source)[0], *_folders_called_videos(source)]
+    paths = video_files(source).videos
     if not paths:
         raise ManifestError(source, [f"it has no video, by the suffixes {', '.join(VIDEO_SUFFIXES)}"])
-    return [Checkable(path, os.path.join(source, path), _class_of(path), id=path) for path in sorted(paths)]
+    return [Checkable(path, os.path.join(source, path), _class_of(path), id=path) for path in paths]
 
 
 def _single(source: str) -> list[Checkable]:
@@ -220,18 +219,9 @@ def filmstrips_per_class(clips: Sequence[Checkable]) -> int:
     return max(1, _FILMSTRIPS // len({clip.label for clip in clips}))
 
 
-def _folders_called_videos(root: str) -> list[str]:
-    return [
-        os.path.relpath(os.path.join(folder, name), root)
-        for folder, names, _ in tf.io.gfile.walk(root)
-        for name in names
-        if name.lower().endswith(VIDEO_SUFFIXES)
-    ]
-
-
 def _class_of(path: str) -> str:
     """The first folder that is no split."""
-    folders = [part for part in path.split("/")[:-1] if SPLIT_ALIASES.get(part, part) not in SPLITS]
+    folders = [part for part in path.split("/")[:-1] if not split_named(part)]
     return folders[0] if folders else ""
 
 

@@ -59,7 +59,7 @@ def _data_lines(manifest: Manifest, ingest: IngestConfig, example_gen: NodeResul
         lines.append(f"            {short} have fewer than {ingest.min_frames} frames: {policy}")
     if manifest.ignored:
         shown = ", ".join(manifest.ignored[:_MANY])
-        lines.append(f"            {len(manifest.ignored)} file(s) are not videos and were left alone: {shown}")
+        lines.append(f"            {len(manifest.ignored)} file(s) and folder(s) were left alone: {shown}")
     if manifest.moved_to_train:
         moved = len(manifest.moved_to_train)
         lines.append(f"            {moved} group(s) drawn for eval went to train: their class has no other")

@@ -12,12 +12,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from components.table import SPLIT_ALIASES, SPLITS, ManifestError, read_text
+from components.table import ManifestError, read_text, split_named
 from schemas import features
 
 LABEL = features.DEFAULT_HEAD
 
-_SPLIT_IN_NAME = re.compile(r"train|val|test", re.IGNORECASE)
+# Of trainingSet and trainlist, too.
+_WORD = re.compile(r"[A-Z]?[a-z]+?(?=set|list|[^a-z]|$)|[A-Z]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Annotation:
       group: The source that clips are cut from; empty for the file itself.
       id: A unique name; empty for the path of the file, and the segment.
       slices: Further columns.
-      path: The clip itself, where an annotation stands in its very file; there is no video to find then.
+      path: The clip itself, where no video has to be found: a record of DMVR, or a video of a folder of classes.
+      folder: Of a table's clip the table's folder, from which its names are paths.
       unusable: Why it can be no clip, in words; empty if it can.
     """
 
@@ -49,6 +51,7 @@ class Annotation:
     id: str = ""
     slices: Mapping[str, str] = dataclasses.field(default_factory=dict)
     path: str = ""
+    folder: str = ""
     unusable: str = ""
 
 
@@ -61,22 +64,24 @@ class Annotations:
     notes: tuple[str, ...] = ()
 
 
-def split_named(name: str) -> str | None:
-    """The split that a publisher's word stands for, or None."""
-    split = SPLIT_ALIASES.get(name, name)
-    return split if split in SPLITS else None
-
-
 def split_of_file(path: str) -> str:
-    """The split that a file is for by its name, such as ``EPIC_100_validation.csv``.
+    """The split that a file is for by a word of its name, such as ``EPIC_100_validation.csv`` or ``trainingSet.csv``.
 
     Raises:
-      ManifestError: If its name says none.
+      ManifestError: If its name says none, or several.
     """
-    found = _SPLIT_IN_NAME.search(os.path.basename(path))
-    if not found:
-        raise ManifestError(path, ["its name says no split; wanted train, val or test in it"])
-    return split_named(found[0].lower())
+    words = _WORD.findall(os.path.splitext(os.path.basename(path))[0])
+    found = [word for word in words if split_named(word)]
+    if len(set(map(split_named, found))) != 1:
+        said = f"its name says {' and '.join(found)}" if found else "its name says no split"
+        raise ManifestError(path, [f"{said}; wanted one of train, val and test in it"])
+    return split_named(found[0])
+
+
+def normal_path(path: str) -> str:
+    """A path or a URI without ``.`` and ``..`` in it."""
+    scheme, mark, rest = path.rpartition("://")
+    return scheme + mark + os.path.normpath(rest)
 
 
 def read_json(path: str) -> object:

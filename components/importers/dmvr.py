@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from components.importers.annotations import Annotation, Annotations, read_json, split_named
+from components.importers.annotations import Annotation, Annotations, normal_path, read_json
 from components.manifest import absolute_path
 from components.record_files import RecordError, read_heads, read_record
 from components.remote import load_filesystem
-from components.table import ManifestError, read_text
+from components.table import ManifestError, read_text, split_named
 from schemas import config as settings
 from schemas import dmvr
 
@@ -65,7 +65,7 @@ def read_dmvr(paths: Sequence[str]) -> Annotations:
         raise ManifestError(source, ["a set of records has one JSON file; give it alone"])
     record_set = _record_set(source)
     folder = os.path.dirname(source)
-    base = _normal(absolute_path(folder, record_set.base_dir))
+    base = normal_path(absolute_path(folder, record_set.base_dir))
     load_filesystem(base)
     files = _files(source, record_set, base)
     classes = {head: _class_names(absolute_path(folder, name)) for head, name in record_set.heads.items()}
@@ -91,11 +91,6 @@ def _record_set(source: str) -> RecordSet:
         return settings.build(RecordSet, value)
     except settings.ConfigError as error:
         raise ManifestError(source, [str(error)]) from error
-
-
-def _normal(path: str) -> str:
-    scheme, mark, rest = path.rpartition("://")
-    return scheme + mark + os.path.normpath(rest)
 
 
 def _files(source: str, record_set: RecordSet, base: str) -> dict[str, str]:

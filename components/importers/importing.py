@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from components.importers.annotations import LABEL, Annotation, Annotations
+from components.importers.annotations import LABEL, Annotation, Annotations, normal_path
 from components.importers.dmvr import read_dmvr
 from components.importers.epic_kitchens import read_epic_kitchens
 from components.importers.kinetics import read_kinetics
@@ -23,10 +23,10 @@ from components.importers.moments_in_time import read_moments_in_time
 from components.importers.something_something import read_something_something
 from components.importers.split_lists import read_hmdb51, read_ucf101
 from components.importers.tables import read_folders, read_tables
-from components.importers.videos import VideoFolder
+from components.importers.videos import VideoFolder, durations
 from components.manifest import Manifest, absolute_path, clip_name, read_manifest
-from components.probe import probe
-from components.table import ManifestError
+from components.remote import load_filesystem
+from components.table import ManifestError, as_text
 from schemas import features
 
 READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
@@ -41,8 +41,11 @@ READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
     "table": read_tables,
 }
 
+_NO_VIDEO = "no video"
 # Cutting at keyframes and rounding leave clips a little longer than their segment, in seconds.
 _TRIM_TOLERANCE = 1.0
+# CVDF's Kinetics-400 has here, under the same names, clips that stand damaged elsewhere.
+_REPLACEMENTS = "replacement_for_corrupted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,30 +91,34 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     Args:
       kind: One of `components.importers.FORMATS`.
       annotations: Annotation files of all splits; for `folder` the folders themselves.
-      videos: The folder below which the videos are; None for the folder of the first of the annotations.
+      videos: The folder below which the videos are; None for that of the first of the annotations. Tables in several
+        folders have theirs beside them.
       output: The CSV file to write, at any URI.
 
     Raises:
       ManifestError: If a file, row or column cannot be used, or what comes out is no usable manifest.
+      NoFileSystemError: If nothing here reads or writes a URI.
     """
     if not output.endswith(".csv"):
         raise ManifestError(output, ["a manifest is written as CSV; wanted a name that ends with .csv"])
+    load_filesystem(output)
+    _check_sources(kind, annotations, output)
     read = READERS[kind](annotations)
-    first = annotations[0].rstrip("/")
-    folder = VideoFolder(videos or (first if tf.io.gfile.isdir(first) else os.path.dirname(first) or "."))
-    problems: list[str] = []
+    # Tables in several folders have files of the same names, each for itself.
+    by_name = bool(videos) or kind != "table" or len(set(map(os.path.dirname, annotations))) == 1
+    folder = VideoFolder(videos or (os.path.dirname(annotations[0]) or "."), by_name=by_name)
+    notes, problems = list(read.notes), []
     left_out: dict[str, list[Annotation]] = collections.defaultdict(list)
-    found = _without_doubles(_with_videos(read, folder, left_out, problems), left_out, problems)
+    found = _with_videos(_labelled(read, left_out, problems), folder, left_out, notes, problems)
     if problems:
         raise ManifestError(annotations[0], problems)
-    found = _trained(found, left_out)
+    found = _trained(_without_doubles(_with_trimmed(found, folder.root, left_out), left_out), left_out)
     if not found:
-        told = [f"{len(clips)} left out, {reason}" for reason, clips in left_out.items() if clips[0].unusable]
-        raise ManifestError(
-            annotations[0], told or [f"none of its clips is among the {len(folder)} videos in {folder.root}"]
-        )
+        among = {_NO_VIDEO: f" among the {len(folder)} in {folder.root}"} if _NO_VIDEO in left_out else {}
+        told = [f"{len(clips)} left out, {reason}{among.get(reason, '')}" for reason, clips in left_out.items()]
+        raise ManifestError(annotations[0], told or ["it lists no clip"])
     groups, straddling = _groups(found)
-    _write(output, _manifest_csv(found, groups, folder.root, output))
+    tf.io.gfile.makedirs(os.path.dirname(output) or ".")
     missing = f"{output}.missing.txt"
     if left_out:
         lines = [f"{reason}\t{_name(clip)}\t{clip.where}" for reason, clips in left_out.items() for clip in clips]
@@ -119,76 +126,140 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     elif tf.io.gfile.exists(missing):
         tf.io.gfile.remove(missing)
     try:
-        manifest = read_manifest(output)
+        manifest = _written(output, _manifest_csv(found, groups, folder.root, output))
     except ManifestError as error:
         # What is left out may be why what remains does not do.
         told = [f"{len(clips)} clip(s) left out, {reason}: {missing}" for reason, clips in left_out.items()]
         raise ManifestError(output, [*error.problems, *told]) from error
     classes = {head: read.classes.get(head) or tuple(manifest.classes(head)) for head in manifest.heads}
     _write(f"{output}.classes.txt", _classes_text(classes))
-    notes = list(read.notes)
+    if folder.skipped:
+        reasons = ", ".join(f"{name} ({reason})" for name, reason in folder.skipped.items())
+        notes.append(f"{len(folder.skipped)} folder(s) of {folder.root} are not listed: {reasons}")
     if straddling:
         notes.append(f"{straddling} source(s) have clips in several splits of the publisher: a group in each")
     listed = {reason: tuple(_name(clip) for clip in clips) for reason, clips in left_out.items()}
     return Imported(manifest, classes, listed, tuple(notes))
 
 
+def _check_sources(kind: str, annotations: Sequence[str], output: str) -> None:
+    for path in annotations:
+        load_filesystem(path)
+        if kind != "folder" and tf.io.gfile.isdir(path):
+            told = "it is a folder; wanted annotation files, and --videos for the folder of the videos"
+            raise ManifestError(path, [told])
+        if absolute_path("", normal_path(path)) == absolute_path("", normal_path(output)):
+            raise ManifestError(output, ["it is one of the files to read; write the manifest to another"])
+
+
+def _written(output: str, text: str) -> Manifest:
+    """Writes a manifest and reads it; one that is refused does not take the place of what was there."""
+    # Beside it, as paths are relative to the manifest.
+    unchecked = f"{output.removesuffix('.csv')}.unchecked.csv"
+    _write(unchecked, text)
+    try:
+        manifest = read_manifest(unchecked)
+    except ManifestError:
+        tf.io.gfile.remove(unchecked)
+        raise
+    tf.io.gfile.rename(unchecked, output, overwrite=True)
+    return dataclasses.replace(manifest, source=output)
+
+
 def _name(clip: Annotation) -> str:
     return clip.id or (*clip.names, *clip.source_names)[-1]
 
 
-def _with_videos(read: Annotations, folder: VideoFolder, left_out, problems: list[str]) -> list[_Found]:
-    """The clips that have classes and a video."""
+def _labelled(read: Annotations, left_out, problems: list[str]) -> list[Annotation]:
+    """The clips that have a class for each head."""
     known = {head: set(names) for head, names in read.classes.items()}
+    heads = dict.fromkeys(head for clip in read.clips for head in clip.labels)
     answered = {clip.id for clip in read.clips if clip.labels}
-    found = []
+    labelled = []
     for clip in read.clips:
+        untold = [head for head in heads if not clip.labels.get(head)]
         if clip.unusable:
             left_out[clip.unusable].append(clip)
-            continue
-        if not clip.labels:
+        elif not clip.labels:
             if not clip.id or clip.id not in answered:
                 left_out["no class is told"].append(clip)
-            continue
-        for head, label in clip.labels.items():
-            if head in known and label not in known[head]:
-                problems.append(f"{clip.where}: {label!r} is not among the classes of {head}")
+        elif untold:
+            left_out[f"no class of {' and '.join(untold)} is told"].append(clip)
+        else:
+            labelled.append(clip)
+            for head, label in clip.labels.items():
+                if head in known and label not in known[head]:
+                    problems.append(f"{clip.where}: {label!r} is not among the classes of {head}")
+    return labelled
+
+
+def _with_videos(
+    clips: Sequence[Annotation], folder: VideoFolder, left_out, notes: list[str], problems: list[str]
+) -> list[_Found]:
+    """The clips that have a video."""
+    found, replaced = [], 0
+    for clip in clips:
         if clip.path:
-            found.append(_Found(clip, clip.path, clip.start, clip.end))
+            found.append(_Found(clip, folder.below(clip.path), clip.start, clip.end))
             continue
-        own = next(filter(None, map(folder.find, clip.names)), [])
-        candidates = own or next(filter(None, map(folder.find, clip.source_names)), [])
+        own = next(filter(None, (folder.find(name, clip.folder) for name in clip.names)), [])
+        candidates = own or next(filter(None, (folder.find(name, clip.folder) for name in clip.source_names)), [])
+        replacements = [path for path in candidates if _REPLACEMENTS in path]
+        if replacements and len(candidates) > 1:
+            candidates, replaced = replacements, replaced + 1
         if not candidates:
-            left_out["no video"].append(clip)
+            left_out[_NO_VIDEO].append(clip)
         elif len(candidates) > 1:
             problems.append(f"{clip.where}: several videos are called so: {', '.join(candidates)}; leave one of them")
+        elif (path := absolute_path(folder.root, candidates[0])) != as_text(path):
+            left_out["the path of its video is not UTF-8"].append(clip)
         else:
-            (path,) = candidates
-            is_segment = not own and not (clip.names and _is_trimmed(absolute_path(folder.root, path), clip))
-            start, end = (clip.start, clip.end) if is_segment else (None, None)
-            if is_segment and end is not None and end <= (start or 0):
-                problems.append(f"{clip.where}: its end {end:g} is not after its start {start or 0:g}")
-            found.append(_Found(clip, path, start, end))
+            found.append(_Found(clip, candidates[0], *((None, None) if own else (clip.start, clip.end))))
+    if replaced:
+        notes.append(f"{replaced} clip(s) have a second video below {_REPLACEMENTS}…, which is taken")
     return found
 
 
-def _is_trimmed(path: str, clip: Annotation) -> bool:
-    """Whether a file with the name of a source is the clip itself: it is no longer."""
-    duration = probe(path).duration
-    return duration is not None and duration <= clip.end - clip.start + _TRIM_TOLERANCE
+def _with_trimmed(found: list[_Found], root: str, left_out) -> list[_Found]:
+    """Takes a file with the name of a source whole where it is the clip itself: where it is no longer."""
 
+    def is_doubtful(clip: _Found) -> bool:
+        return bool(clip.clip.names) and clip.end is not None
 
-def _without_doubles(found: list[_Found], left_out, problems: list[str]) -> list[_Found]:
-    first: dict[str, _Found] = {}
+    seconds = durations({absolute_path(root, clip.path) for clip in found if is_doubtful(clip)})
+    kept = []
     for clip in found:
-        other = first.setdefault(clip.id, clip)
-        if other is clip:
-            continue
-        if (clip.clip.labels, clip.clip.split) == (other.clip.labels, other.clip.split):
-            left_out["stands twice"].append(clip.clip)
+        if is_doubtful(clip):
+            duration = seconds[absolute_path(root, clip.path)]
+            if duration is None:
+                left_out["its video tells no duration: the clip, or its source?"].append(clip.clip)
+                continue
+            if duration <= clip.end - clip.start + _TRIM_TOLERANCE:
+                clip = dataclasses.replace(clip, start=None, end=None)
+        if clip.end is not None and clip.end <= (clip.start or 0):
+            left_out["its end is not after its start"].append(clip.clip)
         else:
-            problems.append(f"{clip.clip.where}: {clip.id!r} stands already in {other.clip.where}, otherwise")
-    return list(first.values())
+            kept.append(clip)
+    return kept
+
+
+def _without_doubles(found: list[_Found], left_out) -> list[_Found]:
+    """Takes each clip once, and each file as a whole once; the first stays."""
+    first: dict[str | tuple[str], _Found] = {}
+    kept = []
+    for clip in found:
+        keys = [clip.id, *([(clip.path,)] if (clip.start, clip.end) == (None, None) else [])]
+        other = next((first[key] for key in keys if key in first), None)
+        if other is None:
+            kept.append(clip)
+            first.update(dict.fromkeys(keys, clip))
+        elif clip.clip.split != other.clip.split:
+            left_out["stands already, in another split"].append(clip.clip)
+        elif clip.clip.labels != other.clip.labels:
+            left_out["stands already, with another class"].append(clip.clip)
+        else:
+            left_out["stands twice"].append(clip.clip)
+    return kept
 
 
 def _trained(found: list[_Found], left_out) -> list[_Found]:

@@ -15,10 +15,9 @@ from components.importers.annotations import (
     Annotations,
     read_json,
     require_columns,
-    split_named,
     split_of_file,
 )
-from components.table import ManifestError, file_rows, seconds
+from components.table import ManifestError, file_rows, seconds, split_named
 
 
 def read_kinetics(paths: Sequence[str]) -> Annotations:

@@ -6,6 +6,7 @@ ids alone; ``test-answers.csv`` (``id;class``) has their classes. Videos are ``<
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 from components.importers.annotations import LABEL, Annotation, Annotations, read_json, split_of_file
@@ -39,15 +40,20 @@ def _clips(path: str, items: object) -> Iterator[Annotation]:
         where = f"{path}, item {number}"
         if not isinstance(item, dict) or "id" not in item:
             raise ManifestError(path, [f"item {number} has no 'id'"])
-        template = item.get("template", "")
+        template = item.get("template") or ""
         if split != "test" and not template:
             raise ManifestError(path, [f"item {number}: 'template' is missing"])
-        yield _clip(where, str(item["id"]), template.replace("[", "").replace("]", ""), split)
+        yield _clip(where, str(item["id"]), str(template).replace("[", "").replace("]", ""), split)
 
 
 def _answers(path: str) -> Iterator[Annotation]:
+    if "answers" not in os.path.basename(path).lower():
+        raise ManifestError(path, ["wanted the JSON files of version 2; its only CSV is test-answers.csv"])
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, semicolon, label = line.partition(";")
+        if not line.strip() or (number == 1 and semicolon and not name.strip().isdigit()):
+            # A header, or what an editor leaves at the end.
+            continue
         if not semicolon:
             raise ManifestError(path, [f"row {number}: wanted <id>;<class>, not {line!r}"])
         yield _clip(f"{path}, row {number}", name.strip(), label.strip(), "test")

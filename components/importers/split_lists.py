@@ -35,9 +35,10 @@ def read_ucf101(paths: Sequence[str]) -> Annotations:
                 problem = f"{where}: class {number} is {by_number.get(number)!r} in classInd.txt, not {label!r}"
                 raise ManifestError(path, [problem])
             split = "train" if os.path.basename(path).lower().startswith("train") else "eval"
-            stem = os.path.splitext(os.path.basename(name))[0]
-            group = re.sub(r"_c\d+$", "", stem)
-            clips.append(Annotation(where, {LABEL: label}, split, names=(name,), group=group))
+            file = os.path.basename(name)
+            group = re.sub(r"_c\d+$", "", os.path.splitext(file)[0])
+            # The class is in the name of the file, too; its folder is spelled in several ways, or not there.
+            clips.append(Annotation(where, {LABEL: label}, split, names=(name, file), group=group))
     classes = tuple(by_number[number] for number in sorted(by_number, key=int))
     return Annotations(tuple(clips), {LABEL: classes} if classes else {})
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.manifest import Clip, ManifestError, read_manifest
+from components.table import folder_rows
 
 GOOD = """path,label,split
 a.mp4,run,train
@@ -93,6 +94,27 @@ def test_a_folder_may_name_splits_above_its_classes(folder):
         "val/run/3.mp4": ("eval", "run"),
         "test/jump/4.mp4": ("test", "jump"),
     }
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluated", "split"),
+    [
+        ("Train", "Val", "eval"),
+        ("training", "validation", "eval"),
+        ("TRAIN", "dev", "eval"),
+        ("train", "Testing", "test"),
+    ],
+)
+def test_splits_are_named_as_people_name_them(folder, train, evaluated, split):
+    names = [f"{top}/{label}/1.mp4" for top in (train, evaluated) for label in ("run", "jump")]
+    for name in names:
+        folder.write(f"set/{name}")
+    rows, _ = folder_rows(str(folder.path / "set"))
+    assert {(row["split"], row["label"]) for _, row in rows} == {
+        (name, label) for name in ("train", split) for label in ("run", "jump")
+    }
+    table = GOOD.replace("train", train).replace("eval", evaluated) + "d.mp4,run,Eval\n"
+    assert {clip.split for clip in read_manifest(folder.write("m.csv", table)).clips} == {"train", split, "eval"}
 
 
 def test_a_folder_of_splits_with_anything_beside_them_is_refused(folder):
@@ -217,7 +239,7 @@ def test_a_clip_whose_file_cannot_be_read_is_kept_with_the_reason(folder):
         (GOOD + "d.mp4,,train\n", "row 5: column 'label' is empty"),
         (GOOD + ",run,train\n", "row 5: column 'path' is empty"),
         (GOOD + "d.mp4,run|jump,train\n", "row 5: 'label' names several classes (run|jump); one is wanted"),
-        (GOOD + "d.mp4,run,dev\n", "row 5: split 'dev'; wanted train, eval, test or nothing"),
+        (GOOD + "d.mp4,run,holdout\n", "row 5: split 'holdout'; wanted train, eval, test or nothing"),
         (GOOD + "d.mp4,run,train,left\n", "row 5 has 4 values; the header has 3 columns"),
         (GOOD + "d.mp4,run\n", "row 5 has 2 values; the header has 3 columns"),
         (GOOD + 'd.mp4,"run,train\ne.mp4,run,train\n', "row 6 is not CSV: unexpected end of data"),
@@ -271,6 +293,16 @@ def test_a_file_under_two_names_in_two_splits_is_refused(folder):
     assert f"{folder.path}/link.mp4 in split 'eval' and {folder.path}/a.mp4 in split 'train' are one file" in problem
 
 
+def test_segments_of_one_file_in_two_splits_may_not_overlap(folder):
+    rows = ["a.mp4,0,10,run,train,a", "a.mp4,2,3,run,train,a", "b.mp4,,,jump,train,b"]
+    apart = [*rows, "a.mp4,10,20,run,eval,a (eval)"]
+    text = "path,start,end,label,split,group\n"
+    assert len(read_manifest(folder.write("m.csv", text + "\n".join(apart))).clips) == 4
+    for overlapping in ("a.mp4,9.5,20,run,eval,a (eval)", "a.mp4,,,run,eval,a (eval)", "a.mp4,5,,run,eval,a (eval)"):
+        with pytest.raises(ManifestError, match="are one file, and the clips overlap"):
+            read_manifest(folder.write("m.csv", text + "\n".join([*rows, overlapping])))
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -307,7 +339,7 @@ def test_a_manifest_that_is_no_manifest_is_refused(folder):
 def test_all_problems_are_listed_at_once(folder):
     missing = "".join(f"{number}.mp4,,train\n" for number in range(30))
     with pytest.raises(ManifestError) as caught:
-        read_manifest(folder.write("m.csv", f"{GOOD}d.mp4,,train\ngone.mp4,run,dev\n{missing}"))
+        read_manifest(folder.write("m.csv", f"{GOOD}d.mp4,,train\ngone.mp4,run,holdout\n{missing}"))
     assert len(caught.value.problems) == 32
     assert "32 problem(s)" in str(caught.value)
     assert "… and 12 more" in str(caught.value)

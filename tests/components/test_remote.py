@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from components.importers.importing import import_data_set
 from components.manifest import ManifestError, read_manifest
 from components.remote import NoFileSystemError
 from tests.components.ingest import contents, ingest, write_manifest
@@ -54,6 +55,17 @@ def test_a_manifest_with_a_path_that_nothing_reads_is_refused(tmp_path):
         read_manifest(manifest)
     with pytest.raises(NoFileSystemError, match="TensorFlow cannot read ftp://"):
         read_manifest("ftp://host/m.csv")
+
+
+def test_an_import_with_a_path_that_nothing_reads_is_refused(tmp_path):
+    (tmp_path / "train.csv").write_text("label,youtube_id,time_start,time_end\na,x,0,10\n")
+    for annotations, videos, output in [
+        ("ftp://host/train.csv", str(tmp_path), str(tmp_path / "m.csv")),
+        (str(tmp_path / "train.csv"), "ftp://host/videos", str(tmp_path / "m.csv")),
+        (str(tmp_path / "train.csv"), str(tmp_path), "ftp://host/m.csv"),
+    ]:
+        with pytest.raises(NoFileSystemError, match="TensorFlow cannot read ftp://"):
+            import_data_set("kinetics", [annotations], videos=videos, output=output)
 
 
 def test_an_ingest_from_and_to_a_remote_file_system_writes_the_same_bytes(tmp_path):

@@ -143,7 +143,7 @@ def test_a_context_that_is_longer_than_what_is_read_first_is_read(data_set, reco
     [
         ({"tabels": {}}, "unknown setting 'tabels'; did you mean 'tables'?"),
         ({"tables": {}}, "tables is missing or empty"),
-        ({"tables": {"dev": "x"}}, "tables.dev: there is no such split; wanted train, validation or test"),
+        ({"tables": {"holdout": "x"}}, "tables.holdout: there is no such split; wanted train, validation or test"),
         ({"tables": {"train": "x@0"}}, "tables.train names no file"),
         ({"label_offset": "1"}, "label_offset is '1'; it must be of type int"),
     ],

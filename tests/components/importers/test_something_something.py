@@ -44,9 +44,10 @@ def test_classes_are_in_the_order_of_the_publisher(data_set):
     assert loaded.classes_file.read_text() == f"{PUTTING}\n{HOLDING}\n"
 
 
-def test_the_answers_of_the_second_release_give_the_test_split(data_set):
+@pytest.mark.parametrize("text", [f"1420;{PUTTING}\n", f"id;label\r\n1420;{PUTTING}\r\n\r\n"])
+def test_the_answers_of_the_second_release_give_the_test_split(data_set, text):
     data_set.videos("78687.webm", "42326.webm", "74225.webm", "1420.webm")
-    answers = data_set.write("labels/test-answers.csv", f"1420;{PUTTING}\n")
+    answers = data_set.write("labels/test-answers.csv", text)
     loaded = data_set.load("something-something", *release(data_set, "labels/"), answers)
     assert (loaded.rows["1420"]["label"], loaded.splits["1420"]) == (PUTTING, "test")
     assert loaded.imported.left_out == {}
@@ -71,3 +72,9 @@ def test_answers_that_are_none_are_told(data_set):
     answers = data_set.write("labels/test-answers.csv", f"1420,{PUTTING}\n")
     (problem,) = data_set.problems("something-something", answers)
     assert problem == f"row 1: wanted <id>;<class>, not '1420,{PUTTING}'"
+
+
+def test_the_lists_of_the_first_version_are_refused(data_set):
+    first = data_set.write("something-something-v1-train.csv", f"78687;{PUTTING}\n")
+    (problem,) = data_set.problems("something-something", first)
+    assert problem == "wanted the JSON files of version 2; its only CSV is test-answers.csv"

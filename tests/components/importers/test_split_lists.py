@@ -35,6 +35,13 @@ def test_ucf101_is_evaluated_on_its_test_list(data_set, suffix):
     assert loaded.classes_file.read_text() == "Archery\nBowling\n"
 
 
+@pytest.mark.parametrize("folder", ["", "archery/", "ARCHERY/"])
+def test_ucf101_is_found_by_file_name_alone(data_set, folder):
+    data_set.videos(*(folder + name.rpartition("/")[2] for name in UCF_VIDEOS))
+    loaded = ucf(data_set)
+    assert len(loaded.rows) == len(UCF_VIDEOS)
+
+
 def test_ucf101_names_hold_with_their_class(data_set):
     data_set.videos(*(name.replace(".avi", ".mp4") for name in UCF_VIDEOS))
     data_set.videos("Other/v_Archery_g08_c01.mp4", "OldArchery/v_Archery_g08_c01.mp4")
