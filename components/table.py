@@ -126,13 +126,15 @@ _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
 
 
 def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
-    """Rows of ``root/[split/]<class>/**/<video>``, and what was left alone: other files, folders with their reason.
+    """Rows of ``root/[split/]<class>/**/<video>``, and what was left alone: other files, and links to what is listed.
 
     Raises:
-      ManifestError: If there is no such folder, some of its folders are splits and some are not, or a name of a video
-        cannot be written to a manifest.
+      ManifestError: If a folder cannot be listed, some folders are splits and some are not, or a name of a video cannot
+        be written to a manifest.
     """
     videos, ignored, skipped = video_files(root)
+    if skipped:
+        raise ManifestError(root, [f"cannot list {folder}/: {reason}" for folder, reason in skipped.items()])
     # Names have no encoding on disk; those of manifests and records have.
     unwritable = [f"{path!r}: its name is not UTF-8; rename it" for path in videos if path != as_text(path)]
     if unwritable:
@@ -151,7 +153,7 @@ def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]
             continue
         split = {"split": split_named(parents[0])} if has_splits else {}
         rows.append((path, {"path": path, "label": parents[has_splits], **split}))
-    return rows, sorted(ignored) + [f"{folder} ({reason})" for folder, reason in skipped.items()]
+    return rows, sorted(ignored)
 
 
 class Listing(NamedTuple):
@@ -160,8 +162,8 @@ class Listing(NamedTuple):
     Attributes:
       videos: Files that are videos by their name. Folders with such a name and no video in them, too: whoever looks
         for x.mp4 is told what it is.
-      others: Files that are none; `as_text`.
-      skipped: Folders that are not listed, with the reason; `as_text`.
+      others: Files that are none, and links to folders that are listed anyway; `as_text`.
+      skipped: Folders that cannot be listed, with the reason; `as_text`.
     """
 
     videos: list[str]
@@ -182,7 +184,7 @@ def video_files(root: str) -> Listing:
     load_filesystem(root)
     if not (tf.io.gfile.isdir if "://" in root else os.path.isdir)(root):
         raise ManifestError(root, ["no such folder"])
-    files, folders, skipped = (_listed_remote if "://" in root else _listed)(root)
+    files, folders, links, skipped = (_listed_remote if "://" in root else _listed)(root)
     if "." in skipped:
         raise ManifestError(root, [f"cannot list it: {skipped['.']}"])
     videos = list(filter(_is_video, files))
@@ -190,7 +192,7 @@ def video_files(root: str) -> Listing:
     if called_videos:
         holding = {str(folder) for path in videos for folder in PurePosixPath(path).parents}
         videos += (folder for folder in called_videos if folder not in holding)
-    others = (as_text(path) for path in files if not _is_video(path))
+    others = (as_text(path) for path in (*(path for path in files if not _is_video(path)), *links))
     return Listing(sorted(videos), sorted(others), {as_text(folder): skipped[folder] for folder in sorted(skipped)})
 
 
@@ -204,9 +206,9 @@ def _is_video(path: str) -> bool:
     return path.lower().endswith(VIDEO_SUFFIXES) and "/." not in f"/{path}"
 
 
-def _listed(root: str) -> tuple[list[str], list[str], dict[str, str]]:
-    """Files and folders below a local folder, relative to it, and the folders that are not listed."""
-    all_files, all_folders, skipped, first_paths = [], [], {}, {}
+def _listed(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]:
+    """Files, folders and further links to these below a local folder, relative to it, and what cannot be listed."""
+    all_files, all_folders, links, skipped, first_paths = [], [], [], {}, {}
 
     def below(path: str) -> str:
         return path[len(root) :].lstrip("/")
@@ -221,7 +223,7 @@ def _listed(root: str) -> tuple[list[str], list[str], dict[str, str]]:
             path = below(folder)
             first = first_paths.setdefault(os.path.realpath(folder), path)
             if first != path:
-                skipped[path] = f"it is {first or 'the whole folder'} again"
+                links.append(path)
                 names.clear()
                 continue
             names.sort()
@@ -229,10 +231,10 @@ def _listed(root: str) -> tuple[list[str], list[str], dict[str, str]]:
             tops += filter(os.path.islink, inner)
             all_folders += map(below, inner)
             all_files += (os.path.join(path, name) for name in files)
-    return all_files, all_folders, skipped
+    return all_files, all_folders, links, skipped
 
 
-def _listed_remote(root: str) -> tuple[list[str], list[str], dict[str, str]]:
+def _listed_remote(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]:
     """As `_listed`, for a URI: level by level, as each question is a round trip."""
     all_files, all_folders, skipped = [], [], {}
 
@@ -259,7 +261,7 @@ def _listed_remote(root: str) -> tuple[list[str], list[str], dict[str, str]]:
             all_files += set(paths) - set(marked) - set(found)
             level = [path.rstrip("/") for path in (*marked, *found)]
             all_folders += level
-    return all_files, all_folders, skipped
+    return all_files, all_folders, [], skipped
 
 
 def seconds(row: dict[str, str], column: str, where: str, problems: list[str]) -> float | None:

@@ -10,7 +10,7 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -100,6 +100,7 @@ class Report:
       clips: What was found, in order.
       total: How many clips there are; more than `clips` where the check was stopped.
       problems: Why `vivit run` would refuse the manifest.
+      skipped: Why folders are not listed, by their path.
       losses: What ingest would make of the bad clips as a whole; empty if nothing is bad, or it is no data set.
     """
 
@@ -108,6 +109,7 @@ class Report:
     clips: Sequence[Checked]
     total: int
     problems: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
     losses: str = ""
 
     @property
@@ -121,8 +123,10 @@ class Report:
         return [found for found in self.clips if not found.is_bad]
 
 
-def clips_to_check(source: str) -> list[Checkable]:
+def clips_to_check(source: str) -> tuple[list[Checkable], dict[str, str]]:
     """The clips of a folder (any layout; the class is the folder), a manifest, or a single file.
+
+    Beside them, why folders in the folder are not listed, by their path.
 
     Rows of a manifest that cannot be read are passed over: `data_set` tells them.
 
@@ -133,11 +137,11 @@ def clips_to_check(source: str) -> list[Checkable]:
     load_filesystem(source)
     source = source.rstrip("/")
     if not tf.io.gfile.isdir(source):
-        return _rows_of(source) if source.lower().endswith(_TABLE_SUFFIXES) else _single(source)
-    paths = video_files(source).videos
+        return _rows_of(source) if source.lower().endswith(_TABLE_SUFFIXES) else _single(source), {}
+    paths, _, skipped = video_files(source)
     if not paths:
         raise ManifestError(source, [f"it has no video, by the suffixes {', '.join(VIDEO_SUFFIXES)}"])
-    return [Checkable(path, os.path.join(source, path), _class_of(path), id=path) for path in paths]
+    return [Checkable(path, os.path.join(source, path), _class_of(path), id=path) for path in paths], skipped
 
 
 def _single(source: str) -> list[Checkable]:

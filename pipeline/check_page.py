@@ -79,6 +79,7 @@ def check_table(report: Report) -> str:
     if len(bad) > _TERMINAL_ROWS:
         lines.append(f"  … and {len(bad) - _TERMINAL_ROWS} more; --csv lists all")
         lines += [f"{count:6d} {_printable(reason)}" for reason, count in reasons(bad)[:_TERMINAL_REASONS]]
+    lines += [f"  {_printable(folder)}/ is not listed: {reason}" for folder, reason in report.skipped.items()]
     if report.problems:
         lines += map(
             _printable, str(ManifestError(f"vivit run would refuse {report.source}", report.problems)).split("\n")

@@ -79,8 +79,9 @@ def _first(names: Sequence[str]) -> str:
 def check(arguments: argparse.Namespace, say: Console) -> int:
     """Checks videos as ingest would.
 
-    0 if all is good; 1 if a video is bad, or `vivit run` would refuse the manifest; 2 if it cannot be checked to its
-    end, or what was asked for not be written; 130 if it is stopped. What was found until then is told.
+    0 if all is good; 1 if a video is bad, a folder cannot be listed, or `vivit run` would refuse the manifest; 2 if it
+    cannot be checked to its end, or what was asked for not be written; 130 if it is stopped. What was found until then
+    is told.
     """
     say("Loading TensorFlow …")
     import tensorflow as tf
@@ -95,7 +96,7 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
     outputs = [(path, as_text) for path, as_text in outputs if path]
     try:
         recipe = load_recipe(arguments.recipe, arguments.overrides)
-        clips = checking.clips_to_check(arguments.path)
+        clips, skipped = checking.clips_to_check(arguments.path)
         checking.prepare_outputs([path for path, _ in outputs], arguments.path, clips)
         manifest, problems = checking.data_set(arguments.path, heads=recipe.data.heads, slices=recipe.data.slices)
     except (ConfigError, ManifestError, OSError, tf.errors.OpError, checking.OutputError) as error:
@@ -119,6 +120,7 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
         clips=checked,
         total=len(clips),
         problems=problems,
+        skipped=skipped,
         losses=checking.losses(manifest, checked, recipe.ingest.max_bad_fraction) if manifest and whole else "",
     )
     say(check_table(report))
@@ -132,7 +134,7 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
     if interrupted:
         # A thread would wait for its video, up to ingest.max_seconds. The decoders end with this process.
         os._exit(130)
-    return 2 if failure else int(bool(report.bad or problems))
+    return 2 if failure else int(bool(report.bad or problems or skipped))
 
 
 def ablate(arguments: argparse.Namespace, say: Say) -> None:

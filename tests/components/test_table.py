@@ -44,30 +44,30 @@ def test_a_remote_folder_is_listed_as_a_local_one(tmp_path, write):
 def test_links_in_a_circle_are_followed_once(tmp_path, write):
     root = write("run/1.mp4")
     (tmp_path / "run" / "up").symlink_to("..")
-    assert video_files(root) == (["run/1.mp4"], [], {"run/up": "it is the whole folder again"})
+    assert video_files(root) == (["run/1.mp4"], ["run/up"], {})
 
 
 def test_a_folder_has_its_own_name_before_that_of_a_link(tmp_path, write):
     root = write("set/zebra/1.mp4", "elsewhere/2.mp4")
     (tmp_path / "set" / "ape").symlink_to("zebra")
     (tmp_path / "set" / "cat").symlink_to(tmp_path / "elsewhere")
-    videos, _, skipped = video_files(f"{root}/set")
-    assert videos == ["cat/2.mp4", "zebra/1.mp4"]
-    assert skipped == {"ape": "it is zebra again"}
+    assert video_files(f"{root}/set") == (["cat/2.mp4", "zebra/1.mp4"], ["ape"], {})
 
 
-def test_a_folder_that_cannot_be_listed_costs_itself_only(tmp_path, write):
+def test_a_folder_that_cannot_be_listed_is_told_but_no_data_set_goes_without_it(tmp_path, write):
     root = write("jump/1.mp4", "run/2.mp4")
     # Root may read any folder, but not one whose path is longer than 4096 bytes.
     deep = os.open(tmp_path / "jump", os.O_RDONLY)
     for _ in range(17):
         os.mkdir("d" * 250, dir_fd=deep)
         deep = os.open("d" * 250, os.O_RDONLY, dir_fd=deep)
-    rows, ignored = folder_rows(root)
-    assert [path for path, _ in rows] == ["jump/1.mp4", "run/2.mp4"]
-    (told,) = ignored
-    assert told.startswith("jump/ddd")
-    assert told.endswith("ddd (File name too long)")
+    videos, _, skipped = video_files(root)
+    assert videos == ["jump/1.mp4", "run/2.mp4"]
+    ((folder, reason),) = skipped.items()
+    assert folder.startswith("jump/ddd")
+    assert reason == "File name too long"
+    with pytest.raises(ManifestError, match="cannot list jump/ddd.*ddd/: File name too long"):
+        folder_rows(root)
 
 
 def test_a_folder_called_like_a_video_is_one_unless_it_holds_one(tmp_path, write):

@@ -59,7 +59,7 @@ def videos(tmp_path_factory):
 
 
 def checked(source, *, workers=1, filmstrips=0):
-    found = check(clips_to_check(str(source)), IngestConfig(), workers=workers, filmstrips=filmstrips)
+    found = check(clips_to_check(str(source))[0], IngestConfig(), workers=workers, filmstrips=filmstrips)
     return {one.clip.path: one for one in found}
 
 
@@ -113,7 +113,7 @@ def test_a_name_cannot_write_to_the_terminal(tmp_path, capfd):
 def test_the_clips_of_a_manifest_are_its_segments_and_a_missing_file_is_bad(videos, tmp_path):
     rows = [f"{videos}/run/a.mp4,run,1,3", f"{videos}/run/a.mp4,run,9,10", "gone.mp4,jump,,"]
     (tmp_path / "m.csv").write_text("\n".join(["path,label,start,end", *rows]))
-    first, past, gone = check(clips_to_check(str(tmp_path / "m.csv")), IngestConfig(), workers=1, filmstrips=0)
+    first, past, gone = check(clips_to_check(str(tmp_path / "m.csv"))[0], IngestConfig(), workers=1, filmstrips=0)
     assert (first.duration, first.reason) == (2.0, "")
     assert (past.stage, past.reason) == ("segment", "no frame between 9 s and 10 s")
     assert (gone.stage, gone.reason) == ("open", "cannot open it: No such file or directory")
@@ -123,7 +123,7 @@ def test_the_clips_of_a_manifest_are_its_segments_and_a_missing_file_is_bad(vide
 def test_a_video_outside_of_a_class_has_none(videos, tmp_path, path):
     (tmp_path / path).parent.mkdir(exist_ok=True)
     shutil.copy(videos / "run" / "a.mp4", tmp_path / path)
-    (clip,) = clips_to_check(str(tmp_path))
+    ((clip,), _) = clips_to_check(str(tmp_path))
     assert clip.label == ""
 
 
@@ -252,4 +252,4 @@ def test_the_reasons_of_many_bad_clips_are_counted(videos):
 
 def test_the_clips_of_a_folder_of_classes_are_held_against_what_ingest_allows(videos, capfd):
     assert main(["check", str(videos)]) == 1
-    assert "ingest would stop: 1 of 4 clips cannot be decoded" in capfd.readouterr().out
+    assert "ingest would stop: 2 of 5 clips cannot be decoded" in capfd.readouterr().out

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.video import IngestConfig
 from models import dmvr
 from pipeline.check import check, clips_to_check
 from pipeline.config import load_recipe
@@ -201,6 +202,6 @@ def test_the_manifest_is_prepared_and_ingested_as_the_records_are(data_set, reco
 
 def test_records_are_checked_as_ingest_would(data_set, records):
     data_set.load("dmvr", records(labelled(0, 1), [record([0], [b"no JPEG"], "c.mp4")]))
-    checked = check(clips_to_check(str(data_set.path / "manifest.csv")), workers=1, filmstrips=1)
+    checked = check(clips_to_check(str(data_set.path / "manifest.csv"))[0], IngestConfig(), workers=1, filmstrips=1)
     bad = {found.clip.path: found.is_bad for found in checked}
     assert len(bad) == 3 and [path for path in bad if bad[path]] == [f"{VALIDATION}#0"]
