@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -20,6 +21,12 @@ import av
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 
+# Formats that are opened. Of FFmpeg's others some (concat, hls, dash, sdp, image2) open whatever files a text names, be
+# it called .mp4; the rest are pictures, sound, subtitles and games.
+_FORMATS = (
+    "mov,matroska,avi,asf,flv,mpeg,mpegts,mpegvideo,ogg,gif,apng,mjpeg,mjpeg_2000,mpjpeg,h261,h263,h264,hevc,vvc,m4v,vc1,"
+    "vc1test,dirac,av1,obu,ivf,avs2,avs3,cavsvideo,dv,mxf,gxf,nut,nsv,nuv,rm,swf,wtv,dhav,flic,roq,smk,yuv4mpegpipe"
+)
 # Formats with an index of keyframes. Others seek to anywhere, so they are read from their beginning.
 _INDEXED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 # Formats that tell when a frame is decoded, not when it is shown, which differs where frames are stored out of order.
@@ -28,6 +35,13 @@ _UNTOLD_FORMATS = {"avi"}
 _MOST_ROUNDING = Fraction(1, 1000)
 # More than this share of a video must be missing at its end for it to count as cut off: containers round.
 _CUT_OFF = Fraction(1, 10)
+# What FFmpeg answers where a file is not as it ought to be, depending on which part of it notices; and what that means.
+_MALFORMED = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError)
+_MALFORMED_CODES = (errno.EAGAIN, errno.EINVAL, errno.EPERM)
+_MALFORMED_WORDS = {
+    "open": "it is no video, or its header or index is lost",
+    "decode": "it is damaged, incomplete or encrypted, or its frames are larger than ingest.max_pixels",
+}
 # A seek may land on a keyframe that is decoded before its target but shown after it; then one from further back.
 _FURTHER_BACK = 10
 
@@ -136,6 +150,17 @@ def _decode_in_order(container: av.container.InputContainer, stream: av.VideoStr
             yield frame
 
 
+def open_container(file: Any, limits: dict[str, str] | None = None) -> av.container.InputContainer:
+    """Opens a video, and no file but it: no playlist, whatever it is called, and no protocol.
+
+    Args:
+      file: A path, or what `av.open` takes; `pipe:0` is the name of a file.
+      limits: Options of FFmpeg.
+    """
+    file = os.path.abspath(file) if isinstance(file, str) else file
+    return av.open(file, metadata_errors="ignore", options={"format_whitelist": _FORMATS, **(limits or {})})
+
+
 @contextlib.contextmanager
 def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]:
     """Opens the video stream that a player shows: the default one, or the first; never the cover of a song.
@@ -157,7 +182,7 @@ def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]
     limits = {"max_pixels": str(max_pixels)}
     with contextlib.ExitStack() as stack:
         with _in_words(path, "open"):
-            container = stack.enter_context(av.open(file, metadata_errors="ignore", options=limits))
+            container = stack.enter_context(open_container(file, limits))
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             raise VideoError(path, "open", "it has no video stream")
@@ -199,8 +224,8 @@ def _in_words(path: str, stage: str) -> Iterator[None]:
         yield
     except failures as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-        if stage == "decode":
-            reason += " (it is damaged, or its frames are larger than ingest.max_pixels)"
-        elif isinstance(error, av.error.InvalidDataError):
-            reason = "it is no video, or its header or index is lost"
+        if stage == "open" and isinstance(error, av.error.ArgumentError):
+            reason = "it is no video, but a picture, sound, text, or a list of other files"
+        elif isinstance(error, _MALFORMED) or getattr(error, "errno", None) in _MALFORMED_CODES:
+            reason = _MALFORMED_WORDS[stage]
         raise VideoError(path, stage, f"cannot {stage} it: {reason}") from error

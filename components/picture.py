@@ -38,12 +38,16 @@ class Painter:
         """The JPEG bytes of a frame, and its (height, width) as stored.
 
         Raises:
-          VideoError: If the frame is damaged or its picture too large to be stored.
+          VideoError: If the frame is damaged, of no known colours, or its picture too large to be stored.
         """
         if shown is not self._painted[0]:
             if shown.frame.is_corrupt:
                 raise VideoError(self._path, "decode", f"its picture is damaged at {float(shown.time):.2f} s")
-            pixels = self._upright(shown)
+            try:
+                pixels = self._upright(shown)
+            except av.error.FFmpegError as error:
+                reason = f"its picture cannot be shown at {float(shown.time):.2f} s: {error.strerror}"
+                raise VideoError(self._path, "decode", reason) from error
             jpeg = encode_jpeg(pixels, quality=self._quality, colorspace="RGB", colorsubsampling="420", fastdct=False)
             self._painted = shown, jpeg, pixels.shape[:2]
         return self._painted[1:]

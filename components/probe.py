@@ -6,6 +6,8 @@ import dataclasses
 
 import av
 
+from components.frames import open_container
+
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
@@ -31,9 +33,9 @@ def probe(path: str) -> Probe:
     """Describes a local video; what cannot be read is None."""
     found = Probe()
     try:
-        with av.open(path, metadata_errors="ignore") as container:
+        with open_container(path) as container:
             stream = next(iter(container.streams.video), None)
-            if stream is None:
+            if stream is None or stream.codec_context is None:
                 return found
             found = Probe(
                 codec=stream.codec.canonical_name,

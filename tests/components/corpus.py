@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.stream import Disposition
+from PIL import Image
 
 from tests.components.videos import counter, turn, write_video
 
@@ -171,6 +172,25 @@ def _text(path: Path) -> None:
     path.write_text("not a video, but long enough to be looked at. " * 50)
 
 
+@_bad("playlist.mp4", "a list of other files")
+def _playlist(path: Path) -> None:
+    # FFmpeg goes by what is in a file, and opens what that names.
+    named = Path(write_video(path.with_name("named.ts"), range(10)))
+    named.rename(named.with_suffix(""))
+    path.write_text("ffconcat version 1.0\nfile named\n")
+
+
+@_bad("unknown_codec.mkv", "no decoder")
+def _unknown_codec(path: Path) -> None:
+    write_video(path, range(3))
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/AVC"))
+
+
+@_bad("picture.mp4", "a picture")
+def _picture(path: Path) -> None:
+    Image.fromarray(counter(0)).save(path, "JPEG")
+
+
 @_bad("sound.mp4", "no video stream")
 def _sound(path: Path) -> None:
     with av.open(str(path), "w") as container:
@@ -192,6 +212,25 @@ def _gone(path: Path) -> None:
 @_bad("loop.mp4", "symbolic links")
 def _loop(path: Path) -> None:
     path.symlink_to(path.name)
+
+
+@_bad("junk_before.ts", "it is no video, or its header or index is lost")
+def _junk_before(path: Path) -> None:
+    write_video(path, range(10))
+    path.write_bytes(np.random.default_rng(0).bytes(1_000_000) + path.read_bytes())
+
+
+@_bad("zeros_behind.ts", "damaged, incomplete or encrypted")
+def _zeros_behind(path: Path) -> None:
+    # As of a download for which room was made first.
+    write_video(path, range(10))
+    path.write_bytes(path.read_bytes() + bytes(1_000_000))
+
+
+@_bad("encrypted.mp4", "damaged, incomplete or encrypted")
+def _encrypted(path: Path) -> None:
+    keys = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7e61c373e219033c21091fa607bf3b8"}
+    write_video(path, range(10), muxer={"encryption_scheme": "cenc-aes-ctr", **keys})
 
 
 def _cut(path: Path, share: float) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
-from components.frames import TimedFrame
+from components.frames import TimedFrame, VideoError
 from components.picture import Painter
 from tests.components.videos import pixels_of
 
@@ -49,6 +49,11 @@ def test_a_high_definition_video_that_tells_no_matrix_is_bt709():
     told = grey(**red, matrix=BT709)
     assert abs(grey(**red, size=(720, 720), matrix=UNTOLD) - told) < 2
     assert abs(grey(**red, size=(48, 64), matrix=UNTOLD) - grey(**red, matrix=BT601)) < 2
+
+
+def test_colours_that_no_player_knows_are_refused():
+    with pytest.raises(VideoError, match="its picture cannot be shown at 0.00 s"):
+        picture("yuv420p", 100, matrix=65)
 
 
 @pytest.mark.parametrize("width", [*range(48, 64), 340])

@@ -99,6 +99,14 @@ def write_video(
     return str(path)
 
 
+def join(path, *parts):
+    """Writes parts one behind the other, as a recorder does that starts anew; they are gone then."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    for part in parts:
+        part.unlink()
+    return str(path)
+
+
 # Rows of the display matrix as a phone writes it (ISO/IEC 14496-12, 8.3.2): (x, y) -> (a x + c y, b x + d y).
 UPRIGHT = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
