@@ -21,6 +21,8 @@ import av
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 
+from components.orientation import Orientation, orientation
+
 # Formats that are opened. Of FFmpeg's others some (concat, hls, dash, sdp, image2) open whatever files a text names, be
 # it called .mp4; the rest are pictures, sound, subtitles and games.
 _FORMATS = (
@@ -55,12 +57,13 @@ class VideoError(ValueError):
 
 
 class TimedFrame(NamedTuple):
-    """A frame, when it is shown, and the shape of its pixels."""
+    """A frame, when it is shown, the shape of its pixels, and which way up they are."""
 
     time: Fraction  # seconds from the first frame
     duration: Fraction  # seconds
     rounding: Fraction  # of the container's clock, seconds
     aspect: Fraction  # width over height of a pixel
+    orientation: Orientation
     frame: VideoFrame
 
 
@@ -78,6 +81,7 @@ class Video:
         self._first = next(self._decoded, None)
         # Times count from the first frame, which is not always where the container says that the stream starts.
         self._origin = self._first.pts if self._first else None
+        self._orientation = (orientation(self._first) if self._first else None) or Orientation()
         self.seekable = self._origin is not None and container.format.name in _INDEXED_FORMATS
 
     def frames(self, start: Fraction) -> Iterator[TimedFrame]:
@@ -88,7 +92,7 @@ class Video:
         """
         stream, tick, ends = self._stream, self._stream.time_base, Fraction(0)
         usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
-        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect, upright = stream.sample_aspect_ratio or Fraction(1), self._orientation
         with _in_words(self._path, "decode"):
             for frame in self._from_keyframe(start):
                 # Raw streams have no timestamps: each frame starts where the one before it ends.
@@ -96,7 +100,10 @@ class Video:
                 time = ends if untimed else (frame.pts - self._origin) * tick
                 duration = (frame.duration or 0) * tick or usual
                 ends = time + duration
-                yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, frame)
+                # What a stream changes, it tells before a keyframe.
+                if frame.key_frame:
+                    upright = orientation(frame) or upright
+                yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, upright, frame)
 
     def _from_keyframe(self, start: Fraction) -> Iterator[VideoFrame]:
         fresh, self._first = self._first, None

@@ -53,7 +53,7 @@ class Painter:
         return self._painted[1:]
 
     def _upright(self, shown: TimedFrame) -> np.ndarray:
-        """Resizes to the short side with square pixels and applies the rotation; uint8 [H, W, 3]."""
+        """Resizes to the short side with square pixels and turns them upright; uint8 [H, W, 3]."""
         frame = shown.frame
         width, height = float(frame.width * shown.aspect), float(frame.height)
         scale = self._short_side / min(width, height)
@@ -76,7 +76,7 @@ class Painter:
         ).to_ndarray()
         if high_dynamic_range:
             resized = _standard_range(resized, frame.color_trc)
-        return np.ascontiguousarray(np.rot90(resized, round(frame.rotation / 90)))
+        return shown.orientation.apply(resized)
 
 
 def _first_field(frame: VideoFrame) -> VideoFrame:

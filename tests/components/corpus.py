@@ -13,10 +13,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.stream import Disposition
-from PIL import Image
+from PIL import ExifTags, Image
 
-from tests.components.videos import counter, turn, write_video
+from tests.components.videos import UPRIGHT, counter, write_turned, write_video
 
 # Files by name: the maker, and the numbers that a player shows at 10 frames a second.
 GOOD: dict[str, tuple[Callable[[Path], object], list[int]]] = {}
@@ -83,18 +84,8 @@ _coded("ten_bit.mp4", codec="libx265", pixels="yuv420p10le")
 _coded("name with spaces, é and 视频.mp4")
 
 
-def _turned(clockwise: int) -> None:
-    def make(path: Path) -> None:
-        # A phone writes its picture lying on its side, and how to turn it.
-        frames = [np.rot90(counter(number, 64, 96), clockwise // 90) for number in range(30)]
-        write_video(path, range(30), frames=frames, size=frames[0].shape[:2])
-        turn(path, clockwise)
-
-    _good(f"turned_{clockwise}.mov")(make)
-
-
-for _clockwise in (0, 90, 180, 270):
-    _turned(_clockwise)
+for _how in UPRIGHT:
+    _good(f"{_how}.mov")(lambda path, how=_how: write_turned(path, how))
 
 
 @_good("variable_rate.mkv", [0, 2, 2, 2, 2, 3, *[4] * 9, 5])
@@ -110,6 +101,32 @@ def _late_start(path: Path) -> None:
 @_good("late_start.ts")
 def _late_start_stream(path: Path) -> None:
     write_video(path, range(70, 100))
+
+
+@_good("turned_by_its_stream.mp4")
+def _turned_by_its_stream(path: Path) -> None:
+    # The stream tells its orientation once, before its first frame.
+    whole = path.with_suffix(".whole.mkv")
+    frames = [np.rot90(counter(number, 64, 96)) for number in range(30)]
+    write_video(whole, range(30), frames=frames, size=frames[0].shape[:2])
+    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        tell = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=-90", source.streams.video[0])
+        for packet in source.demux(video=0):
+            for told in tell.filter(packet if packet.size else None):
+                told.stream = stream
+                container.mux(told)
+    whole.unlink()
+
+
+@_good("turned_by_exif.mjpeg", [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27])
+def _turned_by_exif(path: Path) -> None:
+    # Motion JPEG of a camera: each picture has a header of its own, which says to turn it clockwise.
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    with open(path, "wb") as file:
+        for number in range(30):
+            Image.fromarray(np.rot90(counter(number, 64, 96))).save(file, "JPEG", exif=exif)
 
 
 @_good("one_frame.mp4", [0])

@@ -8,6 +8,7 @@ import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from components.frames import TimedFrame, VideoError
+from components.orientation import Orientation
 from components.picture import Painter
 from tests.components.videos import pixels_of
 
@@ -25,7 +26,7 @@ def picture(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMI
         plane.update(np.full(plane.buffer_size // kind().itemsize, value, kind).tobytes())
     frame.colorspace, frame.color_range, frame.color_trc = matrix, span, transfer
     frame.color_primaries = ColorPrimaries.BT2020 if matrix == BT2020 else ColorPrimaries.BT709
-    shown = TimedFrame(Fraction(0), Fraction(0), Fraction(0), Fraction(1), frame)
+    shown = TimedFrame(Fraction(0), Fraction(0), Fraction(0), Fraction(1), Orientation(), frame)
     jpeg, _ = Painter("v", short_side=48, quality=95, max_pixels=1 << 20).paint(shown)
     return pixels_of(jpeg)
 
