@@ -107,6 +107,17 @@ def join(path, *parts):
     return str(path)
 
 
+def write_joined(path, *starts):
+    """Writes a file joined of as many as there are `starts`, in frames, of 15 frames each that are numbered on."""
+    # MPEG-2 knows no ten frames a second.
+    settings = {"codec": "mpeg2video", "tick": Fraction(1, 25)} if path.suffix == ".mpg" else {}
+    parts = [path.with_stem(f"{path.stem}.{place}") for place in range(len(starts))]
+    for place, (part, start) in enumerate(zip(parts, starts, strict=True)):
+        frames = [counter(15 * place + number) for number in range(15)]
+        write_video(part, range(start, start + 15), frames=frames, **settings)
+    return join(path, *parts)
+
+
 # Rows of the display matrix (ISO/IEC 14496-12, 8.3.2), (x, y) -> (a x + c y, b x + d y), and how a picture is to be
 # stored for it to be shown upright: as a phone writes it that is turned, and a camera of which one is the mirror image.
 UPRIGHT = {
