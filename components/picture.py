@@ -38,18 +38,22 @@ class Painter:
         """The JPEG bytes of a frame, and its (height, width) as stored.
 
         Raises:
-          VideoError: If the frame is damaged or its picture too large to be stored.
+          VideoError: If the frame is damaged, of no known colours, or its picture too large to be stored.
         """
         if shown is not self._painted[0]:
             if shown.frame.is_corrupt:
                 raise VideoError(self._path, "decode", f"its picture is damaged at {float(shown.time):.2f} s")
-            pixels = self._upright(shown)
+            try:
+                pixels = self._upright(shown)
+            except av.error.FFmpegError as error:
+                reason = f"its picture cannot be shown at {float(shown.time):.2f} s: {error.strerror}"
+                raise VideoError(self._path, "decode", reason) from error
             jpeg = encode_jpeg(pixels, quality=self._quality, colorspace="RGB", colorsubsampling="420", fastdct=False)
             self._painted = shown, jpeg, pixels.shape[:2]
         return self._painted[1:]
 
     def _upright(self, shown: TimedFrame) -> np.ndarray:
-        """Resizes to the short side with square pixels and applies the rotation; uint8 [H, W, 3]."""
+        """Resizes to the short side with square pixels and turns them upright; uint8 [H, W, 3]."""
         frame = shown.frame
         width, height = float(frame.width * shown.aspect), float(frame.height)
         scale = self._short_side / min(width, height)
@@ -72,7 +76,7 @@ class Painter:
         ).to_ndarray()
         if high_dynamic_range:
             resized = _standard_range(resized, frame.color_trc)
-        return np.ascontiguousarray(np.rot90(resized, round(frame.rotation / 90)))
+        return shown.orientation.apply(resized)
 
 
 def _first_field(frame: VideoFrame) -> VideoFrame:

@@ -6,6 +6,9 @@ import dataclasses
 
 import av
 
+from components.frames import open_container
+from components.orientation import Orientation, orientation
+
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
@@ -16,7 +19,8 @@ class Probe:
       width, height: Pixels as stored, before any rotation.
       fps: Frames per second, on average.
       duration: Seconds.
-      rotation: Degrees by which a player turns the picture clockwise; None if no frame can be decoded.
+      rotation: Degrees by which a player turns the picture clockwise, before it mirrors it where it does; None if no
+        frame can be decoded.
     """
 
     codec: str | None = None
@@ -31,9 +35,9 @@ def probe(path: str) -> Probe:
     """Describes a local video; what cannot be read is None."""
     found = Probe()
     try:
-        with av.open(path, metadata_errors="ignore") as container:
+        with open_container(path) as container:
             stream = next(iter(container.streams.video), None)
-            if stream is None:
+            if stream is None or stream.codec_context is None:
                 return found
             found = Probe(
                 codec=stream.codec.canonical_name,
@@ -44,7 +48,9 @@ def probe(path: str) -> Probe:
             )
             stream.codec_context.thread_count = 1
             frame = next(container.decode(stream), None)
-            return dataclasses.replace(found, rotation=-frame.rotation % 360) if frame else found
+            if frame is None:
+                return found
+            return dataclasses.replace(found, rotation=(orientation(frame) or Orientation()).rotation)
     except (av.error.FFmpegError, OSError):
         return found
 

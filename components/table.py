@@ -27,8 +27,9 @@ _SPLIT_NAMES = {
     "test": ("test", "testing"),
 }
 VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".gif", ".mjpeg"),
-    *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".h264", ".h265", ".hevc"),
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".wmv", ".asf", ".flv", ".f4v", ".gif"),
+    *(".mjpeg", ".mpg", ".mpeg", ".m2v", ".mod", ".vob", ".ts", ".mts", ".m2t", ".m2ts", ".ogv", ".h264", ".h265"),
+    *(".hevc", ".dv", ".mxf", ".y4m"),
 )
 
 _SHOWN_PROBLEMS = 20

@@ -133,10 +133,13 @@ def store_segments(
     Yields:
       The place of a segment in `segments`, and its clip or error, as soon as it is complete.
     """
-    waiting = sorted(
-        (_Segment(path, index, start, end, config) for index, (start, end) in enumerate(segments)),
-        key=lambda segment: segment.start,
-    )
+    waiting = []
+    for index, (start, end) in enumerate(segments):
+        if start < 0:
+            yield index, VideoError(path, "segment", f"it starts at {start:g} s, before the video")
+        else:
+            waiting.append(_Segment(path, index, start, end, config))
+    waiting.sort(key=lambda segment: segment.start)
     try:
         with open_video(path, max_bytes=config.max_bytes, max_pixels=config.max_pixels) as video:
             painter = Painter(

@@ -6,16 +6,17 @@ Every file is made by PyAV, or by an edit of the bytes of one that PyAV made; it
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.stream import Disposition
+from PIL import ExifTags, Image
 
-from tests.components.videos import counter, turn, write_video
+from tests.components.videos import UPRIGHT, counter, join, write_joined, write_turned, write_video
 
 # Files by name: the maker, and the numbers that a player shows at 10 frames a second.
 GOOD: dict[str, tuple[Callable[[Path], object], list[int]]] = {}
@@ -82,18 +83,8 @@ _coded("ten_bit.mp4", codec="libx265", pixels="yuv420p10le")
 _coded("name with spaces, é and 视频.mp4")
 
 
-def _turned(clockwise: int) -> None:
-    def make(path: Path) -> None:
-        # A phone writes its picture lying on its side, and how to turn it.
-        frames = [np.rot90(counter(number, 64, 96), clockwise // 90) for number in range(30)]
-        write_video(path, range(30), frames=frames, size=frames[0].shape[:2])
-        turn(path, clockwise)
-
-    _good(f"turned_{clockwise}.mov")(make)
-
-
-for _clockwise in (0, 90, 180, 270):
-    _turned(_clockwise)
+for _how in UPRIGHT:
+    _good(f"{_how}.mov")(lambda path, how=_how: write_turned(path, how))
 
 
 @_good("variable_rate.mkv", [0, 2, 2, 2, 2, 3, *[4] * 9, 5])
@@ -111,26 +102,111 @@ def _late_start_stream(path: Path) -> None:
     write_video(path, range(70, 100))
 
 
+# A recording whose clock starts anew midway: at zero, long after, long before.
+for _name, _starts in {"joined.ts": (0, 0), "joined_later.ts": (0, 900), "joined_earlier.ts": (900, 0)}.items():
+    _good(f"clock_{_name}")(lambda path, starts=_starts: write_joined(path, *starts))
+_good("clock_joined.mpg", [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27])(lambda path: write_joined(path, 0, 0))
+
+
+def _midway(name: str) -> None:
+    @_good(name, range(12, 40))
+    def make(path: Path) -> None:
+        # What comes before the first keyframe (of every twelfth frame) is told as a part, and cannot be decoded.
+        write_video(whole := path.with_suffix(".whole.mkv"), range(40), encoder={"sc_threshold": "0"})
+        with av.open(str(whole)) as source, av.open(str(path), "w") as container:
+            stream = container.add_stream_from_template(source.streams.video[0])
+            for packet in list(source.demux(video=0))[4:-1]:
+                packet.stream = stream
+                container.mux(packet)
+        whole.unlink()
+
+
+for _name in ("midway.mkv", "midway.ts", "midway.mp4"):
+    _midway(_name)
+
+
+# AVI tells when a frame is decoded; frames that a camera dropped are empty chunks.
+@_good("dropped.avi", [*range(10), *[9] * 5, *range(10, 30)])
+def _dropped(path: Path) -> None:
+    write_video(path, [*range(10), *range(15, 35)], codec="mpeg4")
+
+
+# So do Advanced Systems Format and MXF as some write them, with frames stored out of order.
+_coded("h264.asf")
+_good("h264.mxf", [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27])(
+    lambda path: write_video(path, range(30), tick=Fraction(1, 25), pixels="yuv420p")
+)
+
+
+@_good("turned_by_its_stream.mp4")
+def _turned_by_its_stream(path: Path) -> None:
+    # The stream tells its orientation once, before its first frame.
+    whole = path.with_suffix(".whole.mkv")
+    frames = [np.rot90(counter(number, 64, 96)) for number in range(30)]
+    write_video(whole, range(30), frames=frames, size=frames[0].shape[:2])
+    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        tell = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=-90", source.streams.video[0])
+        for packet in source.demux(video=0):
+            for told in tell.filter(packet if packet.size else None):
+                told.stream = stream
+                container.mux(told)
+    whole.unlink()
+
+
+@_good("turned_by_exif.mjpeg", [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27])
+def _turned_by_exif(path: Path) -> None:
+    # Motion JPEG of a camera: each picture has a header of its own, which says to turn it clockwise.
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    with open(path, "wb") as file:
+        for number in range(30):
+            Image.fromarray(np.rot90(counter(number, 64, 96))).save(file, "JPEG", exif=exif)
+
+
+@_good("unfinished.avi")
+def _unfinished(path: Path) -> None:
+    # A recorder that does not come to its end leaves some number of frames in the header of the stream.
+    write_video(path, range(30), codec="mpeg4")
+    content = bytearray(path.read_bytes())
+    length = content.index(b"vids") + 32
+    content[length : length + 4] = (0x7FFFFFFF).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
 @_good("one_frame.mp4", [0])
 def _one_frame(path: Path) -> None:
     write_video(path, [0])
 
 
 def _silence() -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), format="fltp", layout="mono")
     frame.sample_rate = 16000
     return frame
 
 
-@_good("sound_too.mp4", range(10))
-def _sound_too(path: Path) -> None:
+def _with_sound(path: Path, count: int, seconds: int, codec: str = "libx264", sound_codec: str = "aac") -> None:
     with av.open(str(path), "w") as container:
-        sound, picture = container.add_stream("aac", rate=16000), container.add_stream("libx264", rate=10)
+        sound, picture = container.add_stream(sound_codec, rate=16000), container.add_stream(codec, rate=10)
+        sound.layout = "mono"
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        for number in range(10):
+        for number in range(count):
             container.mux(picture.encode(av.VideoFrame.from_ndarray(counter(number))))
-        for stream in (picture, sound):
-            container.mux([*(sound.encode(_silence()) if stream is sound else []), *stream.encode(None)])
+        for _ in range(10 * seconds):
+            container.mux(sound.encode(_silence()))
+        container.mux([*picture.encode(None), *sound.encode(None)])
+
+
+_good("sound_too.mp4", range(10))(lambda path: _with_sound(path, 10, 1))
+# FLV tells how long the whole file is, which is no shorter for its pictures.
+_good("sound_longer.flv", range(10))(lambda path: _with_sound(path, 10, 3))
+
+
+@_good("appended_to.gif")
+def _appended_to(path: Path) -> None:
+    write_video(path, range(30), codec="gif")
+    with open(path, "ab") as file:
+        file.write(b"what some tool appends" * 100)
 
 
 @_good("second_is_default.mkv", range(10))
@@ -171,6 +247,25 @@ def _text(path: Path) -> None:
     path.write_text("not a video, but long enough to be looked at. " * 50)
 
 
+@_bad("playlist.mp4", "a list of other files")
+def _playlist(path: Path) -> None:
+    # FFmpeg goes by what is in a file, and opens what that names.
+    named = Path(write_video(path.with_name("named.ts"), range(10)))
+    named.rename(named.with_suffix(""))
+    path.write_text("ffconcat version 1.0\nfile named\n")
+
+
+@_bad("unknown_codec.mkv", "no decoder")
+def _unknown_codec(path: Path) -> None:
+    write_video(path, range(3))
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/AVC"))
+
+
+@_bad("picture.mp4", "a picture")
+def _picture(path: Path) -> None:
+    Image.fromarray(counter(0)).save(path, "JPEG")
+
+
 @_bad("sound.mp4", "no video stream")
 def _sound(path: Path) -> None:
     with av.open(str(path), "w") as container:
@@ -194,8 +289,27 @@ def _loop(path: Path) -> None:
     path.symlink_to(path.name)
 
 
-def _cut(path: Path, share: float) -> None:
-    write_video(path, range(100))
+@_bad("junk_before.ts", "it is no video, or its header or index is lost")
+def _junk_before(path: Path) -> None:
+    write_video(path, range(10))
+    path.write_bytes(np.random.default_rng(0).bytes(1_000_000) + path.read_bytes())
+
+
+@_bad("zeros_behind.ts", "damaged, incomplete or encrypted")
+def _zeros_behind(path: Path) -> None:
+    # As of a download for which room was made first.
+    write_video(path, range(10))
+    path.write_bytes(path.read_bytes() + bytes(1_000_000))
+
+
+@_bad("encrypted.mp4", "damaged, incomplete or encrypted")
+def _encrypted(path: Path) -> None:
+    keys = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7e61c373e219033c21091fa607bf3b8"}
+    write_video(path, range(10), muxer={"encryption_scheme": "cenc-aes-ctr", **keys})
+
+
+def _cut(path: Path, share: float, codec: str = "libx264") -> None:
+    write_video(path, range(100), codec=codec)
     os.truncate(path, int(share * path.stat().st_size))
 
 
@@ -206,9 +320,18 @@ def _index_lost(path: Path) -> None:
     os.truncate(path, path.read_bytes().rindex(b"moov") - 4)
 
 
-@_bad("cut_off.mkv", "cut off")
-def _cut_off(path: Path) -> None:
-    _cut(path, 0.5)
+for _name, _codec in [
+    ("cut_off.mkv", "libx264"),
+    ("cut_off.flv", "libx264"),
+    ("cut_off.gif", "gif"),
+]:
+    _bad(_name, "cut off")(lambda path, codec=_codec: _cut(path, 0.5, codec))
+
+
+@_bad("cut_off.avi", "cut off")
+def _cut_off_with_sound(path: Path) -> None:
+    _with_sound(path, 100, 10, "mpeg4", "pcm_s16le")
+    os.truncate(path, path.stat().st_size // 2)
 
 
 @_bad("first_bytes.mp4", "it is no video")
@@ -247,14 +370,27 @@ def _huge_screen(path: Path) -> None:
         file.write((60000).to_bytes(2, "little") * 2)
 
 
+def _different(path: Path, sizes: list[tuple[int, int]], aspects: list[Fraction | None]) -> None:
+    # A transport stream may change its size midway, as two such files one after the other do.
+    parts = [path.with_stem(f"{path.stem}.{place}") for place in range(2)]
+    for place, (part, size, aspect) in enumerate(zip(parts, sizes, aspects, strict=True)):
+        frames = [counter(10 * place + number, *size) for number in range(10)]
+        write_video(part, range(10 * place, 10 * place + 10), frames=frames, size=size, aspect=aspect)
+    join(path, *parts)
+
+
 @_bad("joined.ts", "changes its shape")
 def _joined(path: Path) -> None:
-    # A transport stream may change its size midway, as two such files one after the other do.
-    parts = [path.with_name(f"{name}.part.ts") for name in ("wide", "tall")]
-    for part, size in zip(parts, ((48, 64), (64, 48)), strict=True):
-        write_video(part, range(10), size=size)
-    with open(path, "wb") as joined:
-        for part in parts:
-            with open(part, "rb") as content:
-                shutil.copyfileobj(content, joined)
-            part.unlink()
+    _different(path, [(48, 64), (64, 48)], [None, None])
+
+
+@_bad("stretched_midway.ts", "changes its shape")
+def _stretched_midway(path: Path) -> None:
+    # As television does between a film and the advertisements.
+    _different(path, [(48, 64), (48, 64)], [Fraction(1), Fraction(4, 3)])
+
+
+@_good("adaptive.ts", range(20))
+def _adaptive(path: Path) -> None:
+    # One shape, rounded to two sizes, as streams for different bandwidths have it: a pixel apart as they are stored.
+    _different(path, [(60, 106), (120, 214)], [None, None])

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from components.manifest import read_manifest
-from components.video import IngestConfig, VideoError, store_clip
+from components.video import IngestConfig, VideoError, store_clip, store_segments
 from schemas import features
 from tests.components import corpus
 from tests.components.ingest import execute
@@ -20,6 +20,16 @@ def test_a_good_file_gives_the_right_frames_at_the_right_times_upright(tmp_path,
     make, shows = corpus.GOOD[name]
     make(tmp_path / name)
     assert numbers(store_clip(str(tmp_path / name), INGEST)) == shows
+
+
+@pytest.mark.parametrize("name", [name for name, (_, shows) in corpus.GOOD.items() if len(shows) >= 20])
+def test_segments_of_a_good_file_are_its_parts(tmp_path, name):
+    make, shows = corpus.GOOD[name]
+    make(tmp_path / name)
+    path, segments, parts = str(tmp_path / name), [(1.3, 1.9), (0.1, 0.7)], [shows[13:19], shows[1:7]]
+    assert [numbers(store_clip(path, INGEST, start=start, end=end)) for start, end in segments] == parts
+    together = dict(store_segments(path, segments, INGEST))
+    assert [numbers(together[place]) for place in range(2)] == parts
 
 
 @pytest.mark.parametrize("name", corpus.BAD)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
-from components.frames import TimedFrame
+from components.frames import TimedFrame, VideoError
+from components.orientation import Orientation
 from components.picture import Painter
 from tests.components.videos import pixels_of
 
@@ -25,7 +26,7 @@ def picture(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMI
         plane.update(np.full(plane.buffer_size // kind().itemsize, value, kind).tobytes())
     frame.colorspace, frame.color_range, frame.color_trc = matrix, span, transfer
     frame.color_primaries = ColorPrimaries.BT2020 if matrix == BT2020 else ColorPrimaries.BT709
-    shown = TimedFrame(Fraction(0), Fraction(0), Fraction(0), Fraction(1), frame)
+    shown = TimedFrame(Fraction(0), Fraction(0), Fraction(0), Fraction(1), Orientation(), frame)
     jpeg, _ = Painter("v", short_side=48, quality=95, max_pixels=1 << 20).paint(shown)
     return pixels_of(jpeg)
 
@@ -49,6 +50,11 @@ def test_a_high_definition_video_that_tells_no_matrix_is_bt709():
     told = grey(**red, matrix=BT709)
     assert abs(grey(**red, size=(720, 720), matrix=UNTOLD) - told) < 2
     assert abs(grey(**red, size=(48, 64), matrix=UNTOLD) - grey(**red, matrix=BT601)) < 2
+
+
+def test_colours_that_no_player_knows_are_refused():
+    with pytest.raises(VideoError, match="its picture cannot be shown at 0.00 s"):
+        picture("yuv420p", 100, matrix=65)
 
 
 @pytest.mark.parametrize("width", [*range(48, 64), 340])

@@ -9,8 +9,9 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
+from components.probe import probe
 from components.video import IngestConfig, VideoError, store_clip
-from tests.components.videos import counter, numbers, pixels_of, write_video
+from tests.components.videos import counter, join, numbers, pixels_of, write_video
 
 TEN_FPS = IngestConfig(fps=10, short_side=48)
 
@@ -93,6 +94,14 @@ def test_a_video_of_one_frame_is_a_clip_of_one_frame(tmp_path, name):
     assert numbers(store_clip(write_video(tmp_path / name, [0]), TEN_FPS)) == [0]
 
 
+@pytest.mark.parametrize("name", ["pipe:0.mp4", "file:v.mp4", "con:cat.mp4"])
+def test_a_name_is_no_protocol(tmp_path, monkeypatch, name):
+    write_video(tmp_path / name, range(3))
+    monkeypatch.chdir(tmp_path)
+    assert numbers(store_clip(name, TEN_FPS)) == [0, 1, 2]
+    assert probe(name).codec == "h264"
+
+
 # Which pixels.
 
 
@@ -171,6 +180,11 @@ def test_a_segment_past_the_end_is_refused(tmp_path):
         assert reason(path, start=7.0, end=9.0) == "segment: no frame between 7 s and 9 s"
 
 
+def test_a_segment_before_the_beginning_is_refused(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(10))
+    assert reason(path, start=-0.5, end=0.5) == "segment: it starts at -0.5 s, before the video"
+
+
 @pytest.mark.parametrize(
     ("name", "muxer"), [("v.mp4", {"movflags": "faststart"}), ("v.mkv", {})], ids=["index first", "matroska"]
 )
@@ -196,9 +210,16 @@ def test_a_picture_that_changes_its_shape_is_refused(tmp_path):
     """A transport stream may change its size midway, as two such files one after the other do."""
     write_video(tmp_path / "wide.ts", range(10), size=(48, 64))
     write_video(tmp_path / "tall.ts", range(10, 20), size=(64, 48))
-    joined = tmp_path / "joined.ts"
-    joined.write_bytes((tmp_path / "wide.ts").read_bytes() + (tmp_path / "tall.ts").read_bytes())
+    joined = join(tmp_path / "joined.ts", tmp_path / "wide.ts", tmp_path / "tall.ts")
     assert reason(joined) == "decode: its picture changes its shape midway, from 64x48 to 48x64"
+
+
+def test_a_picture_that_outgrows_the_limit_midway_is_refused_with_the_setting(tmp_path):
+    write_video(tmp_path / "small.ts", range(10), size=(48, 64))
+    write_video(tmp_path / "large.ts", range(10, 20), size=(96, 128))
+    grown = join(tmp_path / "grown.ts", tmp_path / "small.ts", tmp_path / "large.ts")
+    with pytest.raises(VideoError, match="it: it is damaged, .*, or its frames are larger than ingest.max_pixels"):
+        store_clip(grown, IngestConfig(fps=10, short_side=48, max_pixels=64 * 48))
 
 
 @pytest.mark.parametrize(

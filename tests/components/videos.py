@@ -99,14 +99,47 @@ def write_video(
     return str(path)
 
 
-# Rows of the display matrix as a phone writes it (ISO/IEC 14496-12, 8.3.2): (x, y) -> (a x + c y, b x + d y).
-UPRIGHT = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+def join(path, *parts):
+    """Writes parts one behind the other, as a recorder does that starts anew; they are gone then."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    for part in parts:
+        part.unlink()
+    return str(path)
 
 
-def turn(path, clockwise):
-    """Writes a display matrix into the track header of an MP4 or MOV file."""
-    a, b, c, d = UPRIGHT[clockwise]
+def write_joined(path, *starts):
+    """Writes a file joined of as many as there are `starts`, in frames, of 15 frames each that are numbered on."""
+    # MPEG-2 knows no ten frames a second.
+    settings = {"codec": "mpeg2video", "tick": Fraction(1, 25)} if path.suffix == ".mpg" else {}
+    parts = [path.with_stem(f"{path.stem}.{place}") for place in range(len(starts))]
+    for place, (part, start) in enumerate(zip(parts, starts, strict=True)):
+        frames = [counter(15 * place + number) for number in range(15)]
+        write_video(part, range(start, start + 15), frames=frames, **settings)
+    return join(path, *parts)
+
+
+# Rows of the display matrix (ISO/IEC 14496-12, 8.3.2), (x, y) -> (a x + c y, b x + d y), and how a picture is to be
+# stored for it to be shown upright: as a phone writes it that is turned, and a camera of which one is the mirror image.
+UPRIGHT = {
+    "turned_0": ((1, 0, 0, 1), lambda picture: picture),
+    "turned_90": ((0, 1, -1, 0), np.rot90),
+    "turned_180": ((-1, 0, 0, -1), lambda picture: np.rot90(picture, 2)),
+    "turned_270": ((0, -1, 1, 0), lambda picture: np.rot90(picture, 3)),
+    "mirrored": ((-1, 0, 0, 1), np.fliplr),
+    "flipped": ((1, 0, 0, -1), np.flipud),
+    "transposed": ((0, 1, 1, 0), lambda picture: picture.swapaxes(0, 1)),
+    "transverse": ((0, -1, -1, 0), lambda picture: np.rot90(picture, 2).swapaxes(0, 1)),
+    "no_matrix": ((0, 0, 0, 0), lambda picture: picture),
+}
+
+
+def write_turned(path, how):
+    """Writes 30 frames of an MP4 or MOV file that are upright as `UPRIGHT[how]` shows them."""
+    (a, b, c, d), stored = UPRIGHT[how]
+    frames = [np.ascontiguousarray(stored(counter(number, 64, 96))) for number in range(30)]
+    write_video(path, range(30), frames=frames, size=frames[0].shape[:2])
     with open(path, "rb+") as file:
         matrix = file.read().index(b"tkhd") + 4 + 40
         file.seek(matrix)
         file.write(struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30))
+    return str(path)

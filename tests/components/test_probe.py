@@ -1,0 +1,32 @@
+"""What a file tells of itself, and never nonsense."""
+
+import pytest
+
+from components.probe import Probe, probe
+from tests.components import corpus
+from tests.components.videos import write_turned
+
+# Clockwise, before the picture is mirrored from left to right.
+TURNS = {
+    "turned_0": 0,
+    "turned_90": 90,
+    "turned_180": 180,
+    "turned_270": 270,
+    "mirrored": 0,
+    "flipped": 180,
+    "transposed": 90,
+    "transverse": 270,
+    "no_matrix": 0,
+}
+
+
+@pytest.mark.parametrize("how", TURNS)
+def test_the_rotation_is_that_of_a_player(tmp_path, how):
+    assert probe(write_turned(tmp_path / "v.mov", how)).rotation == TURNS[how]
+
+
+@pytest.mark.parametrize("name", ["playlist.mp4", "unknown_codec.mkv"])
+def test_what_cannot_be_read_tells_nothing(tmp_path, name):
+    make, _ = corpus.BAD[name]
+    make(tmp_path / name)
+    assert probe(str(tmp_path / name)) == Probe()
