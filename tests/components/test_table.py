@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from components.table import ManifestError, folder_rows, video_files
+from tests.components.folders import make_unlistable
 
 
 @pytest.fixture
@@ -56,11 +57,7 @@ def test_a_folder_has_its_own_name_before_that_of_a_link(tmp_path, write):
 
 def test_a_folder_that_cannot_be_listed_is_told_but_no_data_set_goes_without_it(tmp_path, write):
     root = write("jump/1.mp4", "run/2.mp4")
-    # Root may read any folder, but not one whose path is longer than 4096 bytes.
-    deep = os.open(tmp_path / "jump", os.O_RDONLY)
-    for _ in range(17):
-        os.mkdir("d" * 250, dir_fd=deep)
-        deep = os.open("d" * 250, os.O_RDONLY, dir_fd=deep)
+    make_unlistable(tmp_path / "jump")
     videos, _, skipped = video_files(root)
     assert videos == ["jump/1.mp4", "run/2.mp4"]
     ((folder, reason),) = skipped.items()

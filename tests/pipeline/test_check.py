@@ -24,6 +24,7 @@ from pipeline.check_page import check_page, check_table
 from pipeline.cli import main
 from pipeline.console import Console
 from tests.components import corpus
+from tests.components.folders import make_unlistable
 from tests.components.records import record, write_records
 from tests.components.videos import counter, write_video
 
@@ -248,6 +249,13 @@ def test_the_reasons_of_many_bad_clips_are_counted(videos):
     report = Report("videos", "", clips, len(clips))
     assert '<td class="number">101<td>open: cannot open it: Is a directory' in check_page(report)
     assert "  … and 102 more; --csv lists all\n   101 open: cannot open it: " in check_table(report)
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path, capfd):
+    write_video(tmp_path / "run.mp4", range(3))
+    make_unlistable(tmp_path)
+    assert main(["check", str(tmp_path)]) == 1
+    assert "ddd/ is not listed: File name too long" in capfd.readouterr().out
 
 
 def test_the_clips_of_a_folder_of_classes_are_held_against_what_ingest_allows(videos, capfd):
