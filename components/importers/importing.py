@@ -197,7 +197,7 @@ def _with_videos(
     clips: Sequence[Annotation], folder: VideoFolder, left_out, notes: list[str], problems: list[str]
 ) -> list[_Found]:
     """The clips that have a video."""
-    found, replaced = [], 0
+    found, replaced = [], set()
     for clip in clips:
         if clip.path:
             found.append(_Found(clip, folder.below(clip.path), clip.start, clip.end))
@@ -206,7 +206,8 @@ def _with_videos(
         candidates = own or next(filter(None, (folder.find(name, clip.folder) for name in clip.source_names)), [])
         replacements = [path for path in candidates if _REPLACEMENTS in path]
         if replacements and len(candidates) > 1:
-            candidates, replaced = replacements, replaced + 1
+            candidates = replacements
+            replaced.update(replacements)
         if not candidates:
             left_out[_NO_VIDEO].append(clip)
         elif len(candidates) > 1:
@@ -216,7 +217,7 @@ def _with_videos(
         else:
             found.append(_Found(clip, candidates[0], *((None, None) if own else (clip.start, clip.end))))
     if replaced:
-        notes.append(f"{replaced} clip(s) have a second video below {_REPLACEMENTS}…, which is taken")
+        notes.append(f"{len(replaced)} clip(s) have a second video below {_REPLACEMENTS}…, which is taken")
     return found
 
 

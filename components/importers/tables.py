@@ -58,6 +58,7 @@ def _clips(path: str, rows: Sequence[tuple[str, dict[str, str]]], folder: str = 
             group=row.get("group", ""),
             id=row.get("id", ""),
             folder=folder,
+            unusable="" if row["path"] else "its path is empty",
             slices={name: value for name, value in row.items() if name not in PLAIN_COLUMNS and not _head(name)},
         )
     if problems:

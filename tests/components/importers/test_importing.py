@@ -76,3 +76,8 @@ def test_a_file_that_stands_under_two_spellings_is_taken_once(data_set, table):
         "stands already, with another class": ("./a.mp4",),
         "stands twice": ("videos/b.mp4",),
     }
+
+
+def test_a_row_without_a_path_is_left_out(data_set, table):
+    data_set.write("t.csv", TABLE + ",jump,train\n")
+    assert data_set.load("table", table).imported.left_out == {"its path is empty": ("",)}
