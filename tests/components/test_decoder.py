@@ -168,14 +168,14 @@ def failing_copy(monkeypatch):
 
 def test_a_remote_video_is_copied_again_while_its_file_system_fails(tmp_path, failing_copy):
     path = write_video(tmp_path / "v.mp4", range(10))
-    tf.io.gfile.copy(path, "ram://v.mp4", overwrite=True)
+    tf.io.gfile.copy(path, "ram://decoder/v.mp4", overwrite=True)
     failing_copy(2)
     with Decoder(INGEST) as decoder:
-        assert list(decoder.store_segments("ram://v.mp4", [(0, None)])) == [(0, store_clip(path, INGEST))]
+        assert list(decoder.store_segments("ram://decoder/v.mp4", [(0, None)])) == [(0, store_clip(path, INGEST))]
         failing_copy(3)
         with pytest.raises(tf.errors.UnavailableError, match="503"):
-            list(decoder.store_segments("ram://v.mp4", [(0, None)]))
-        ((_, gone),) = decoder.store_segments("ram://gone.mp4", [(0, None)])
+            list(decoder.store_segments("ram://decoder/v.mp4", [(0, None)]))
+        ((_, gone),) = decoder.store_segments("ram://decoder/gone.mp4", [(0, None)])
     assert gone.reason.startswith("cannot copy it: ")
 
 

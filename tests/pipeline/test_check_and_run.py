@@ -157,8 +157,8 @@ def test_remote_videos_are_checked_and_told_remotely(videos, capfd):
 
 
 def test_a_remote_file_system_that_fails_midway_blames_no_video(videos, tmp_path, monkeypatch, capfd):
-    tf.io.gfile.copy(str(videos / "run" / "a.mp4"), "ram://v.mp4", overwrite=True)
-    (tmp_path / "m.csv").write_text(f"path,label\n{videos}/run/a.mp4,run\nram://v.mp4,run")
+    tf.io.gfile.copy(str(videos / "run" / "a.mp4"), "ram://rows/v.mp4", overwrite=True)
+    (tmp_path / "m.csv").write_text(f"path,label\n{videos}/run/a.mp4,run\nram://rows/v.mp4,run")
 
     def unavailable(*_, **__):
         raise tf.errors.UnavailableError(None, None, "no answer")
