@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import gc
 import io
 import json
 import os
@@ -265,7 +266,11 @@ def main() -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
     out = sys.stdout.buffer
+    # A video and its codec hold each other: only the garbage collector frees their megabytes. It is quick where it need
+    # not look at what was imported.
+    gc.freeze()
     for line in sys.stdin.buffer:
+        gc.collect()
         request = json.loads(line)
         if "probe" in request:
             out.write(json.dumps(dataclasses.asdict(probe(request["probe"]))).encode() + b"\n")

@@ -58,7 +58,7 @@ def bench_ingest(config: IngestConfig, *, clips: int, workers: int, rounds: int 
 
     Args:
       config: How frames are stored.
-      clips: Clips in all; each round takes its share.
+      clips: Clips of a turn.
       workers: Beam workers, threads of one process that decode in parallel.
       rounds: Turns of each.
       seconds: Length of a clip; its picture is 340x256 at 25 frames per second.
@@ -68,16 +68,15 @@ def bench_ingest(config: IngestConfig, *, clips: int, workers: int, rounds: int 
     """
     context = multiprocessing.get_context("spawn")
     names = {"bare": 0, "1 worker": 1} | ({f"{workers} workers": workers} if workers > 1 else {})
-    per_round = max(1, clips // rounds)
     with tempfile.TemporaryDirectory() as folder:
-        videos = write_videos(Path(folder), per_round, seconds)
+        videos = write_videos(Path(folder), clips, seconds)
         measured = {}
         for name, count in names.items():
             here, there = context.Pipe()
             process = context.Process(target=_work, args=(there, count, folder, config), daemon=True)
             process.start()
             measured[name] = (process, here)
-        tenth = videos[: max(1, per_round * rounds // 10)]
+        tenth = videos[: max(1, clips // 10)]
         first = {name: _turn(here, tenth)[1] for name, (_, here) in measured.items()}
         turns = {name: [] for name in names}
         for _ in range(rounds):
@@ -86,14 +85,14 @@ def bench_ingest(config: IngestConfig, *, clips: int, workers: int, rounds: int 
         for process, here in measured.values():
             here.send(None)
             process.join()
-    rates = {name: [per_round / elapsed for elapsed, _ in found] for name, found in turns.items()}
+    rates = {name: [clips / elapsed for elapsed, _ in found] for name, found in turns.items()}
     results = {}
     for name, found in turns.items():
         rate, peak = statistics.median(rates[name]), found[-1][1]
         share = statistics.median(ours / bare for ours, bare in zip(rates[name], rates["bare"], strict=True))
         results[name] = dataclasses.asdict(Measurement(rate, rate * seconds * FPS, share, peak, peak / first[name]))
     return {
-        "clips": per_round * rounds,
+        "clips": clips,
         "rounds": rounds,
         "seconds": seconds,
         "size": list(SIZE),
@@ -108,7 +107,7 @@ def describe(result: Mapping) -> str:
     """A result of `bench_ingest` for the terminal."""
     height, width = result["size"]
     lines = [
-        f"{result['clips']} clips of {result['seconds']} s {width}x{height}, in {result['rounds']} rounds, on "
+        f"{result['clips']} clips of {result['seconds']} s {width}x{height}, {result['rounds']} times in turns, on "
         f"{result['cores']} cores; bare: decode, resize and JPEG-encode in one process"
     ]
     for name, one in result["measured"].items():

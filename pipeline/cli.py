@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     ingest = add(
         "ingest", "videos to examples, against the bare loop that decodes and encodes", commands.bench_ingest, to=bench
     )
-    ingest.add_argument("--clips", type=_count, default=300, help="clips of 10 s 340x256 (default: 300)")
+    ingest.add_argument("--clips", type=_count, default=300, help="clips of 10 s 340x256 of a turn (default: 300)")
     ingest.add_argument("--workers", type=_count, default=2, help="parallel decoders (default: 2)")
     segments = add("segments", "segments of a long video, against one decode of it", commands.bench_segments, to=bench)
     segments.add_argument("--minutes", type=_count, default=30, help="length of the video (default: 30)")

@@ -188,6 +188,17 @@ def test_a_short_clip_follows_the_policy(tmp_path, policy, count):
     assert (len(frames), frames) == (count, own + more)
 
 
+def test_a_decoder_keeps_nothing_of_a_video(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(5), size=(480, 640), pixels="yuv420p")
+    memory, before = [], children()
+    with Decoder(INGEST) as decoder:
+        for _ in range(40):
+            list(decoder.store_segments(path, [(0, None)]))
+            (child,) = children() - before
+            memory.append(psutil.Process(child).memory_info().rss)
+    assert memory[-1] < 1.05 * max(memory[:4])
+
+
 def test_mutated_videos_are_stored_or_refused_one_by_one(tmp_path):
     """None crashes or hangs its decoder, or takes its memory."""
     memory, before = [], children()
