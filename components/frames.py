@@ -15,7 +15,7 @@ import re
 import stat
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 from av.stream import Disposition
@@ -206,23 +206,29 @@ class Video:
         return hours * 3600 + minutes * 60 + seconds - origin * tick
 
 
-def open_container(file: Any, limits: dict[str, str] | None = None) -> av.container.InputContainer:
-    """Opens a video, and no file but it: no playlist, whatever it is called, and no protocol.
+def open_container(path: str, limits: dict[str, str] | None = None) -> av.container.InputContainer:
+    """Opens a local video, and no file but it: no playlist, whatever it is called, and no protocol.
 
     Args:
-      file: A path, or what `av.open` takes; `pipe:0` is the name of a file.
+      path: A local file, be it called `pipe:0`.
       limits: Options of FFmpeg.
     """
-    file = os.path.abspath(file) if isinstance(file, str) else file
-    return av.open(file, metadata_errors="ignore", options={"format_whitelist": _FORMATS, **(limits or {})})
+    options = {"format_whitelist": _FORMATS, **(limits or {})}
+    return av.open(os.path.abspath(path), metadata_errors="ignore", options=options)
+
+
+def shown_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The video stream that a player shows: the default one, or the first; never the cover of a song."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0] if streams else None)
 
 
 @contextlib.contextmanager
 def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]:
-    """Opens the video stream that a player shows: the default one, or the first; never the cover of a song.
+    """Opens the video stream that a player shows.
 
     Args:
-      path: A local path, or a URI that `tf.io.gfile` can read.
+      path: A local file; a remote one is copied first, see `components.decoder.local_copy`.
       max_bytes: Largest file that is opened.
       max_pixels: Most pixels of a frame; a decoder refuses a larger one before it takes memory for it.
 
@@ -230,19 +236,19 @@ def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]
       VideoError: If the file cannot be opened, is too large, or has no video stream.
     """
     with _in_words(path, "open"):
-        file, size = _source(path)
-    if size == 0:
+        status = os.stat(path)
+    size = status.st_size
+    if size == 0 and stat.S_ISREG(status.st_mode):
         raise VideoError(path, "open", "it is empty: zero bytes")
     if size > max_bytes:
         raise VideoError(path, "open", f"it has {size} bytes, more than ingest.max_bytes = {max_bytes}")
     limits = {"max_pixels": str(max_pixels)}
     with contextlib.ExitStack() as stack:
         with _in_words(path, "open"):
-            container = stack.enter_context(open_container(file, limits))
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
+            container = stack.enter_context(open_container(path, limits))
+        stream = shown_stream(container)
+        if stream is None:
             raise VideoError(path, "open", "it has no video stream")
-        stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
         if stream.codec_context is None:
             raise VideoError(path, "open", "there is no decoder for its video stream")
         width, height = stream.codec_context.width, stream.codec_context.height
@@ -256,30 +262,13 @@ def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]
         yield video
 
 
-def _source(path: str) -> tuple[Any, int]:
-    """What PyAV opens, and its size in bytes; at least 1 for what is not a regular file."""
-    if "://" not in path:
-        status = os.stat(path)
-        return path, status.st_size if stat.S_ISREG(status.st_mode) else 1
-    # TensorFlow costs seconds and 400 MB, which a process that decodes local files need not pay.
-    import tensorflow as tf
-
-    file = tf.io.gfile.GFile(path, "rb")
-    return file, file.size()
-
-
 @contextlib.contextmanager
 def _in_words(path: str, stage: str) -> Iterator[None]:
     # PyAV numbers the streams when it opens a file, and fails so at a packet of one that begins later.
-    failures: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError, IndexError)
-    if "://" in path:
-        import tensorflow as tf
-
-        failures += (tf.errors.OpError,)
     try:
         yield
-    except failures as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         if stage == "open" and isinstance(error, av.error.ArgumentError):
             reason = "it is no video, but a picture, sound, text, or a list of other files"
         elif isinstance(error, _MALFORMED) or getattr(error, "errno", None) in _MALFORMED_CODES:

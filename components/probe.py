@@ -6,7 +6,7 @@ import dataclasses
 
 import av
 
-from components.frames import open_container
+from components.frames import open_container, shown_stream
 from components.orientation import Orientation, orientation
 
 
@@ -36,7 +36,7 @@ def probe(path: str) -> Probe:
     found = Probe()
     try:
         with open_container(path) as container:
-            stream = next(iter(container.streams.video), None)
+            stream = shown_stream(container)
             if stream is None or stream.codec_context is None:
                 return found
             found = Probe(

@@ -101,7 +101,7 @@ def store_clip(path: str, config: IngestConfig, *, start: float = 0.0, end: floa
     The frame stored for time t is the one that a player shows at t. Variable frame rates need no special care.
 
     Args:
-      path: Any URI that `tf.io.gfile` can read.
+      path: A local file.
       config: Rate, size and quality of the stored frames; the limits.
       start: Seconds from the first frame of the video.
       end: Seconds from the first frame; None for the end of the video.
@@ -126,7 +126,7 @@ def store_segments(
     between two is skipped where the video has a keyframe there.
 
     Args:
-      path: Any URI that `tf.io.gfile` can read.
+      path: A local file.
       segments: (start, end) as in `store_clip`.
       config: Rate, size and quality of the stored frames; the limits.
 

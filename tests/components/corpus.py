@@ -213,12 +213,12 @@ def _appended_to(path: Path) -> None:
 def _second_is_default(path: Path) -> None:
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("libx264", rate=10) for _ in range(2)]
-        for stream in streams:
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for stream, width in zip(streams, (128, 64), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
         streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
         for number in range(10):
             for stream, shown in zip(streams, (200, number), strict=True):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(counter(shown))))
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(counter(shown, 48, stream.width))))
         for stream in streams:
             container.mux(stream.encode(None))
 

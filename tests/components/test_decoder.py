@@ -49,6 +49,12 @@ def test_the_wall_changes_nothing(tmp_path):
         assert collected(decoder.store_segments(path, SEGMENTS)) == list(alone(path, SEGMENTS))
 
 
+def test_a_uri_is_read_as_a_path_is(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(10))
+    with Decoder(INGEST) as decoder:
+        assert list(decoder.store_segments(f"file://{path}", [(0, None)])) == [(0, store_clip(path, INGEST))]
+
+
 def test_a_video_that_hangs_costs_itself_only(tmp_path):
     os.mkfifo(tmp_path / "hangs.mp4")
     path = write_video(tmp_path / "v.mp4", range(10))

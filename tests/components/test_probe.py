@@ -25,6 +25,13 @@ def test_the_rotation_is_that_of_a_player(tmp_path, how):
     assert probe(write_turned(tmp_path / "v.mov", how)).rotation == TURNS[how]
 
 
+def test_of_several_streams_the_one_that_a_player_shows_is_described(tmp_path):
+    make, _ = corpus.GOOD["second_is_default.mkv"]
+    make(tmp_path / "v.mkv")
+    found = probe(str(tmp_path / "v.mkv"))
+    assert (found.width, found.height) == (64, 48)
+
+
 @pytest.mark.parametrize("name", ["playlist.mp4", "unknown_codec.mkv"])
 def test_what_cannot_be_read_tells_nothing(tmp_path, name):
     make, _ = corpus.BAD[name]

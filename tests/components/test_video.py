@@ -257,8 +257,3 @@ def test_a_video_over_a_limit_is_refused_with_the_setting(tmp_path, limits, said
     with pytest.raises(VideoError) as caught:
         store_clip(path, IngestConfig(fps=10, short_side=48, **limits))
     assert said in f"{caught.value.stage}: {caught.value.reason}"
-
-
-def test_a_uri_is_read_as_a_path_is(tmp_path):
-    path = write_video(tmp_path / "v.mp4", range(20))
-    assert store_clip(f"file://{path}", TEN_FPS, start=0.5) == store_clip(path, TEN_FPS, start=0.5)
