@@ -110,15 +110,21 @@ class Decoder:
 
     def probe(self, path: str) -> Probe:
         """As `components.probe.probe`, of a local file; what hangs or kills its decoder tells nothing."""
-        child = self._idle.pop() if self._idle else _Child()
+        child = self._free_child()
         try:
-            child.ask({"probe": path})
+            child.ask({"probe": path, "max_pixels": self._config.max_pixels})
             found = Probe(**child.line(time.monotonic() + self._config.max_seconds))
         except (TimeoutError, EOFError):
             child.kill()
             return Probe()
         self._idle.append(child)
         return found
+
+    def _free_child(self) -> _Child:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Child()
 
     def _attempt(
         self, path: str, file: str, segments: Sequence[tuple[float, float | None]]
@@ -128,7 +134,7 @@ class Decoder:
         Raises:
           LostDecoderError: If the child hangs or ends before it is done.
         """
-        child = self._idle.pop() if self._idle else _Child()
+        child = self._free_child()
         whole = False
         try:
             child.ask({"path": file, "segments": list(segments), "config": dataclasses.asdict(self._config)})
@@ -273,7 +279,7 @@ def main() -> None:
         gc.collect()
         request = json.loads(line)
         if "probe" in request:
-            out.write(json.dumps(dataclasses.asdict(probe(request["probe"]))).encode() + b"\n")
+            out.write(json.dumps(dataclasses.asdict(probe(request["probe"], request["max_pixels"]))).encode() + b"\n")
             out.flush()
             continue
         config = IngestConfig(**request["config"])

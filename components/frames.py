@@ -42,9 +42,7 @@ _MOST_ROUNDING = Fraction(1, 1000)
 # More than this share of a video must be missing at its end for it to count as cut off: containers round.
 _CUT_OFF = Fraction(1, 10)
 # Formats that tell how long the whole file is, in which sound may go on after the last picture.
-_WHOLE_FORMATS = {"flv"}
-# A GIF tells no length. Behind its last picture, which ends with 0, stands a semicolon; then whatever tools append.
-_GIF_ENDS = b"\0;"
+_WHOLE_FORMATS = {"flv", "asf"}
 # Sizes of one video for different bandwidths have one shape, but for this share: they are rounded to whole pixels.
 _ROUNDED_SHAPE = 0.01
 # What FFmpeg answers where a file is not as it ought to be, depending on which part of it notices; and what that means.
@@ -91,7 +89,7 @@ class Video:
         self._timestamp = operator.attrgetter("dts" if self._untold else "pts")
         self._longest_step = int(_LONGEST_STEP / stream.time_base) if format_name in _JOINED_FORMATS else None
         self._skipped = Fraction(0)
-        self._packet = None
+        self._last_packets: dict[int, av.Packet] = {}
         self._decoded = self._decode()
         self._first = first = next(self._decoded, None)
         # Times count from the first frame, which is not always where the container says that the stream starts.
@@ -112,7 +110,7 @@ class Video:
         stream, tick, ends = self._stream, self._stream.time_base, Fraction(0)
         usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
         coded, aspect, upright = self._first_coded, self._told_aspect, self._orientation
-        origin, last, step = self._origin, self._origin, 0
+        origin, last, least = self._origin, self._origin, 0
         with _in_words(self._path, "decode"):
             for frame in self._from_keyframe(start):
                 timestamp = self._timestamp(frame)
@@ -122,11 +120,12 @@ class Video:
                     time = ends
                 else:
                     step = timestamp - last
+                    least = min(least or step, step or least)
                     if self._longest_step and not 0 <= step <= self._longest_step:
                         origin = timestamp - ends / tick
-                        self._skipped = (origin - self._origin) * tick
+                        self._skipped = max(self._skipped, (origin - self._origin) * tick)
                     time, last = (timestamp - origin) * tick, timestamp
-                duration = (step if self._untold else frame.duration or 0) * tick or usual
+                duration = (least if self._untold else frame.duration or 0) * tick or usual
                 ends = time + duration
                 # What a stream changes, it tells before a keyframe.
                 if frame.key_frame:
@@ -140,7 +139,7 @@ class Video:
         """Decodes on from where the container stands."""
         for packet in self._container.demux():
             if packet.dts is not None:
-                self._packet = packet
+                self._last_packets[packet.stream.index] = packet
             if packet.stream is self._stream:
                 yield from packet.decode()
 
@@ -178,15 +177,18 @@ class Video:
 
     def check_whole(self, ends: Fraction) -> None:
         """Raises VideoError if the last frame ends well before the time that the container tells, or is not whole."""
-        packet, told = self._packet, self._told_length()
-        if self._container.format.name in _WHOLE_FORMATS and packet is not None:
-            ends = max((self._origin or 0) * self._stream.time_base + ends, packet.dts * packet.time_base)
+        told = self._told_length()
+        if self._container.format.name in _WHOLE_FORMATS:
+            sound = (packet.dts * packet.time_base for packet in self._last_packets.values())
+            ends = max((self._origin or 0) * self._stream.time_base + ends, *sound)
         # A frame has a byte at least: a length that no file of this size can have is not believed.
         believed = told * (self._stream.average_rate or 0) <= self._container.size
         if believed and ends < told * (1 - _CUT_OFF):
             reason = f"it is cut off: it ends at {float(ends):.1f} s of {float(told):.1f} s"
             raise VideoError(self._path, "decode", reason)
-        if self._container.format.name == "gif" and packet is not None and _GIF_ENDS not in bytes(packet):
+        # A GIF tells no length, but each of its pictures where it ends.
+        packet = self._last_packets.get(self._stream.index)
+        if self._container.format.name == "gif" and packet is not None and not _is_whole_gif(bytes(packet)):
             raise VideoError(self._path, "decode", f"it is cut off: it ends within the picture at {float(ends):.1f} s")
 
     def _told_length(self) -> Fraction:
@@ -197,13 +199,34 @@ class Video:
         # FFmpeg makes an AVI as long as its file is; the header counts the frames that it ought to have.
         length = max(stream.duration or 0, stream.frames if self._container.format.name == "avi" else 0)
         if length:
-            return (length - self._late) * tick - max(Fraction(0), self._skipped)
+            return (length - self._late) * tick - self._skipped
         # Matroska and WebM tell the time at which a track ends in a tag.
         tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
         if not tag:
             return Fraction(0)
         hours, minutes, seconds = map(Fraction, tag.groups())
         return hours * 3600 + minutes * 60 + seconds - origin * tick
+
+
+def _is_whole_gif(packet: bytes) -> bool:
+    """Whether the first picture in a packet of a GIF ends in it (GIF89a, sections 15 to 23)."""
+
+    def behind_blocks(at: int) -> int:
+        while packet[at]:
+            at += 1 + packet[at]
+        return at + 1
+
+    def table(flags: int) -> int:
+        return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+    try:
+        at = 13 + table(packet[10]) if packet.startswith(b"GIF8") else 0
+        while packet[at : at + 1] == b"!":
+            at = behind_blocks(at + 2)
+        behind_blocks(at + 11 + table(packet[at + 9]))
+    except IndexError:
+        return False
+    return True
 
 
 def open_container(path: str, limits: dict[str, str] | None = None) -> av.container.InputContainer:

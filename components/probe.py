@@ -31,11 +31,11 @@ class Probe:
     rotation: int | None = None
 
 
-def probe(path: str) -> Probe:
-    """Describes a local video; what cannot be read is None."""
-    found = Probe()
+def probe(path: str, max_pixels: int) -> Probe:
+    """Describes a local video; what cannot be read, or is larger than `max_pixels`, is None."""
+    found, limits = Probe(), {"max_pixels": str(max_pixels)}
     try:
-        with open_container(path) as container:
+        with open_container(path, limits) as container:
             stream = shown_stream(container)
             if stream is None or stream.codec_context is None:
                 return found
@@ -46,6 +46,7 @@ def probe(path: str) -> Probe:
                 fps=float(stream.average_rate) if stream.average_rate else None,
                 duration=_duration(container, stream),
             )
+            stream.codec_context.options = limits
             stream.codec_context.thread_count = 1
             frame = next(container.decode(stream), None)
             if frame is None:

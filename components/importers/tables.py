@@ -43,7 +43,7 @@ def _clips(path: str, rows: Sequence[tuple[str, dict[str, str]]], folder: str = 
     for place, row in rows:
         where = f"{path}, {place}"
         start, end = (seconds(row, column, where, problems) for column in ("start", "end"))
-        split = row.get("split", "")
+        split, video = row.get("split", ""), row.get("path", "")
         if split and not split_named(split):
             problems.append(f"{where}: split {split!r}; wanted train, eval, test or nothing")
         labels = {_head(column): value for column, value in row.items() if _head(column) and value}
@@ -51,14 +51,14 @@ def _clips(path: str, rows: Sequence[tuple[str, dict[str, str]]], folder: str = 
             where=where,
             labels=labels,
             split=split_named(split) or "",
-            names=(row["path"],) if start is None and end is None else (),
-            source_names=() if start is None and end is None else (row["path"],),
+            names=(video,) if start is None and end is None else (),
+            source_names=() if start is None and end is None else (video,),
             start=start,
             end=end,
             group=row.get("group", ""),
             id=row.get("id", ""),
             folder=folder,
-            unusable="" if row["path"] else "its path is empty",
+            unusable="" if video else "its path is empty",
             slices={name: value for name, value in row.items() if name not in PLAIN_COLUMNS and not _head(name)},
         )
     if problems:

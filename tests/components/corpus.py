@@ -16,7 +16,17 @@ from av.bitstream import BitStreamFilterContext
 from av.stream import Disposition
 from PIL import ExifTags, Image
 
-from tests.components.videos import UPRIGHT, counter, join, write_joined, write_turned, write_video
+from tests.components.videos import (
+    UPRIGHT,
+    counter,
+    join,
+    silence,
+    weave,
+    write_joined,
+    write_turned,
+    write_video,
+    write_with_sound,
+)
 
 # Files by name: the maker, and the numbers that a player shows at 10 frames a second.
 GOOD: dict[str, tuple[Callable[[Path], object], list[int]]] = {}
@@ -105,6 +115,7 @@ def _late_start_stream(path: Path) -> None:
 # A recording whose clock starts anew midway: at zero, long after, long before.
 for _name, _starts in {"joined.ts": (0, 0), "joined_later.ts": (0, 900), "joined_earlier.ts": (900, 0)}.items():
     _good(f"clock_{_name}")(lambda path, starts=_starts: write_joined(path, *starts))
+_good("clock_joined_thrice.ts", range(45))(lambda path: write_joined(path, 0, 900, 0))
 _good("clock_joined.mpg", [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27])(lambda path: write_joined(path, 0, 0))
 
 
@@ -129,6 +140,12 @@ for _name in ("midway.mkv", "midway.ts", "midway.mp4"):
 @_good("dropped.avi", [*range(10), *[9] * 5, *range(10, 30)])
 def _dropped(path: Path) -> None:
     write_video(path, [*range(10), *range(15, 35)], codec="mpeg4")
+
+
+# Frames that the decoder holds back until the end have no time of their own: they are as long as others.
+@_good("gap_before_the_end.avi", [*range(20), *[19] * 30, 20, 21, 22])
+def _gap_before_the_end(path: Path) -> None:
+    write_video(path, [*range(20), *range(50, 53)])
 
 
 # So do Advanced Systems Format and MXF as some write them, with frames stored out of order.
@@ -179,27 +196,10 @@ def _one_frame(path: Path) -> None:
     write_video(path, [0])
 
 
-def _silence() -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), format="fltp", layout="mono")
-    frame.sample_rate = 16000
-    return frame
-
-
-def _with_sound(path: Path, count: int, seconds: int, codec: str = "libx264", sound_codec: str = "aac") -> None:
-    with av.open(str(path), "w") as container:
-        sound, picture = container.add_stream(sound_codec, rate=16000), container.add_stream(codec, rate=10)
-        sound.layout = "mono"
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        for number in range(count):
-            container.mux(picture.encode(av.VideoFrame.from_ndarray(counter(number))))
-        for _ in range(10 * seconds):
-            container.mux(sound.encode(_silence()))
-        container.mux([*picture.encode(None), *sound.encode(None)])
-
-
-_good("sound_too.mp4", range(10))(lambda path: _with_sound(path, 10, 1))
-# FLV tells how long the whole file is, which is no shorter for its pictures.
-_good("sound_longer.flv", range(10))(lambda path: _with_sound(path, 10, 3))
+_good("sound_too.mp4", range(10))(lambda path: write_with_sound(path, 10, 1))
+# These tell how long the whole file is, which is no shorter for its pictures.
+for _name in ("sound_longer.flv", "sound_longer.asf"):
+    _good(_name, range(10))(lambda path: write_with_sound(path, 10, 3))
 
 
 @_good("appended_to.gif")
@@ -207,6 +207,14 @@ def _appended_to(path: Path) -> None:
     write_video(path, range(30), codec="gif")
     with open(path, "ab") as file:
         file.write(b"what some tool appends" * 100)
+
+
+@_good("without_its_end.gif")
+def _without_its_end(path: Path) -> None:
+    write_video(path, range(30), codec="gif")
+    # All its pictures are there.
+    assert path.read_bytes().endswith(b"\0;")
+    os.truncate(path, path.stat().st_size - 1)
 
 
 @_good("second_is_default.mkv", range(10))
@@ -223,16 +231,10 @@ def _second_is_default(path: Path) -> None:
             container.mux(stream.encode(None))
 
 
-def _weave(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    woven = top.copy()
-    woven[1::2] = bottom[1::2]
-    return woven
-
-
 @_good("interlaced.ts")
 def _interlaced(path: Path) -> None:
     # The lower field is half a frame later, and shows another number.
-    frames = [_weave(counter(number, 96, 128), counter(255 - number, 96, 128)) for number in range(30)]
+    frames = [weave(counter(number, 96, 128), counter(255 - number, 96, 128)) for number in range(30)]
     encoder = {"x264-params": "tff=1", "crf": "12"}
     write_video(path, range(30), frames=frames, size=(96, 128), pixels="yuv420p", encoder=encoder)
 
@@ -270,7 +272,7 @@ def _picture(path: Path) -> None:
 def _sound(path: Path) -> None:
     with av.open(str(path), "w") as container:
         sound = container.add_stream("aac", rate=16000)
-        container.mux([*sound.encode(_silence()), *sound.encode(None)])
+        container.mux([*sound.encode(silence()), *sound.encode(None)])
 
 
 @_bad("folder.mp4", "Is a directory")
@@ -329,8 +331,8 @@ for _name, _codec in [
 
 
 @_bad("cut_off.avi", "cut off")
-def _cut_off_with_sound(path: Path) -> None:
-    _with_sound(path, 100, 10, "mpeg4", "pcm_s16le")
+def _cut_offwrite_with_sound(path: Path) -> None:
+    write_with_sound(path, 100, 10, "mpeg4", "pcm_s16le")
     os.truncate(path, path.stat().st_size // 2)
 
 

@@ -6,6 +6,7 @@ from components.probe import Probe, probe
 from tests.components import corpus
 from tests.components.videos import write_turned
 
+PIXELS = 1 << 20
 # Clockwise, before the picture is mirrored from left to right.
 TURNS = {
     "turned_0": 0,
@@ -22,13 +23,13 @@ TURNS = {
 
 @pytest.mark.parametrize("how", TURNS)
 def test_the_rotation_is_that_of_a_player(tmp_path, how):
-    assert probe(write_turned(tmp_path / "v.mov", how)).rotation == TURNS[how]
+    assert probe(write_turned(tmp_path / "v.mov", how), PIXELS).rotation == TURNS[how]
 
 
 def test_of_several_streams_the_one_that_a_player_shows_is_described(tmp_path):
     make, _ = corpus.GOOD["second_is_default.mkv"]
     make(tmp_path / "v.mkv")
-    found = probe(str(tmp_path / "v.mkv"))
+    found = probe(str(tmp_path / "v.mkv"), PIXELS)
     assert (found.width, found.height) == (64, 48)
 
 
@@ -36,4 +37,4 @@ def test_of_several_streams_the_one_that_a_player_shows_is_described(tmp_path):
 def test_what_cannot_be_read_tells_nothing(tmp_path, name):
     make, _ = corpus.BAD[name]
     make(tmp_path / name)
-    assert probe(str(tmp_path / name)) == Probe()
+    assert probe(str(tmp_path / name), PIXELS) == Probe()

@@ -1,6 +1,7 @@
 """Decoding: the frames a player would show at each time, upright, square and sized; whatever is wrong, in words."""
 
 import io
+import os
 from fractions import Fraction
 
 import av
@@ -99,7 +100,7 @@ def test_a_name_is_no_protocol(tmp_path, monkeypatch, name):
     write_video(tmp_path / name, range(3))
     monkeypatch.chdir(tmp_path)
     assert numbers(store_clip(name, TEN_FPS)) == [0, 1, 2]
-    assert probe(name).codec == "h264"
+    assert probe(name, 1 << 20).codec == "h264"
 
 
 # Which pixels.
@@ -257,3 +258,12 @@ def test_a_video_over_a_limit_is_refused_with_the_setting(tmp_path, limits, said
     with pytest.raises(VideoError) as caught:
         store_clip(path, IngestConfig(fps=10, short_side=48, **limits))
     assert said in f"{caught.value.stage}: {caught.value.reason}"
+
+
+@pytest.mark.parametrize("share", [0.6, 0.65, 0.7, 0.75, 0.8, 0.85])
+def test_half_a_gif_is_refused_whatever_its_pictures_hold(tmp_path, share):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 150, 200, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "v.gif", range(4), frames=frames, size=(150, 200), codec="gif")
+    os.truncate(path, int(share * os.path.getsize(path)))
+    with pytest.raises(VideoError):
+        store_clip(path, TEN_FPS)

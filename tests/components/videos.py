@@ -118,6 +118,33 @@ def write_joined(path, *starts):
     return join(path, *parts)
 
 
+def weave(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """A picture whose upper field is of one, and whose lower of the other."""
+    woven = top.copy()
+    woven[1::2] = bottom[1::2]
+    return woven
+
+
+def silence() -> av.AudioFrame:
+    """A tenth of a second."""
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), format="fltp", layout="mono")
+    frame.sample_rate = 16000
+    return frame
+
+
+def write_with_sound(path, count: int, seconds: int, codec: str = "libx264", sound_codec: str = "aac") -> None:
+    """Writes so many frames, ten a second, beside so many seconds of silence."""
+    with av.open(str(path), "w") as container:
+        sound, picture = container.add_stream(sound_codec, rate=16000), container.add_stream(codec, rate=10)
+        sound.layout = "mono"
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for number in range(count):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(counter(number))))
+        for _ in range(10 * seconds):
+            container.mux(sound.encode(silence()))
+        container.mux([*picture.encode(None), *sound.encode(None)])
+
+
 # Rows of the display matrix (ISO/IEC 14496-12, 8.3.2), (x, y) -> (a x + c y, b x + d y), and how a picture is to be
 # stored for it to be shown upright: as a phone writes it that is turned, and a camera of which one is the mirror image.
 UPRIGHT = {

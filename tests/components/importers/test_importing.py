@@ -1,5 +1,6 @@
 """What holds for every import: where it writes, and what it refuses before it does."""
 
+import json
 import os
 
 import pytest
@@ -80,4 +81,12 @@ def test_a_file_that_stands_under_two_spellings_is_taken_once(data_set, table):
 
 def test_a_row_without_a_path_is_left_out(data_set, table):
     data_set.write("t.csv", TABLE + ",jump,train\n")
+    assert data_set.load("table", table).imported.left_out == {"its path is empty": ("",)}
+
+
+def test_a_row_of_json_without_the_key_of_a_path_is_left_out(data_set):
+    rows = [{"path": "a.mp4", "label": "run", "split": "train"}, {"label": "run"}]
+    rows += [{"path": "b.mp4", "label": "jump", "split": "train"}, {"path": "c.mp4", "label": "run", "split": "eval"}]
+    data_set.videos("a.mp4", "b.mp4", "c.mp4")
+    table = data_set.write("t.jsonl", "\n".join(map(json.dumps, rows)))
     assert data_set.load("table", table).imported.left_out == {"its path is empty": ("",)}
