@@ -109,16 +109,22 @@ class Decoder:
             yield place, last
 
     def probe(self, path: str) -> Probe:
-        """As `components.probe.probe`, of a local file; what hangs or kills its decoder tells nothing."""
-        child = self._free_child()
-        try:
-            child.ask({"probe": path, "max_pixels": self._config.max_pixels})
-            found = Probe(**child.line(time.monotonic() + self._config.max_seconds))
-        except (TimeoutError, EOFError):
-            child.kill()
-            return Probe()
-        self._idle.append(child)
-        return found
+        """As `components.probe.probe`, of a local file; what hangs its decoder, or kills two, tells nothing."""
+        for _ in range(2):
+            child = self._free_child()
+            try:
+                child.ask({"probe": path, "max_pixels": self._config.max_pixels})
+                found = Probe(**child.line(time.monotonic() + self._config.max_seconds))
+            except EOFError:
+                # The system may have killed it, also before it was asked.
+                child.kill()
+                continue
+            except TimeoutError:
+                child.kill()
+                break
+            self._idle.append(child)
+            return found
+        return Probe()
 
     def _free_child(self) -> _Child:
         try:
@@ -259,6 +265,9 @@ class _Child:
     def kill(self) -> None:
         with self._process:
             self._process.kill()
+            # What a child that was dead already has not read cannot be flushed.
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         os.close(self._lifeline)
 
 

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from components.decoder import Decoder, LostDecoderError
+from components.probe import probe
 from components.video import IngestConfig, StoredClip, VideoError, store_clip, store_segments
 from tests.components.mutants import MUTANTS, mutants
 from tests.components.videos import write_video
@@ -105,6 +106,25 @@ def test_a_video_whose_decoder_is_killed_once_is_tried_again(tmp_path):
         good.rename(tmp_path / "killed.mp4")
         kill()
     assert found == [(0, store_clip(str(tmp_path / "killed.mp4"), INGEST))]
+
+
+def test_a_decoder_that_is_killed_while_it_waits_for_a_video_costs_none(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(10))
+    before = children()
+
+    def kill_idle():
+        for pid in children() - before:
+            os.kill(pid, signal.SIGKILL)
+            # Dead with all its threads, and its pipes closed; the decoder has not looked yet.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    with Decoder(INGEST) as decoder:
+        first = list(decoder.store_segments(path, [(0, None)]))
+        kill_idle()
+        assert list(decoder.store_segments(path, [(0, None)])) == first
+        kill_idle()
+        assert decoder.probe(path) == probe(path, INGEST.max_pixels)
+        kill_idle()
 
 
 @contextlib.contextmanager
