@@ -1,9 +1,8 @@
 # make demo   set up, then run the whole pipeline on real video files
 # make test   set up, then run the tests
 #
-# Set-up finds Python 3.10 (or fetches it with uv), makes .venv from the lock, and does nothing twice.
+# Set-up chooses Python and the lock that fit this machine, makes .venv with them, and does nothing twice.
 
-LOCK := requirements/py310.txt
 VENV := .venv
 STAMP := $(VENV)/.installed
 PY := $(VENV)/bin/python
@@ -23,10 +22,15 @@ lint: setup
 
 setup: $(STAMP)
 
-# Anything that the lock or the entry points depend on makes it anew; else it is left alone.
-$(STAMP): $(LOCK) setup.py
-	@sh requirements/setup.sh $(VENV) $(LOCK)
-	@touch $@
+# A lock or the entry points, where they change, make it anew, and so does another PYTHON=…; else it is left alone.
+ifneq ($(PYTHON),)
+ifneq ($(PYTHON),$(shell cat $(STAMP) 2>/dev/null))
+.PHONY: $(STAMP)
+endif
+endif
+$(STAMP): requirements/py310.txt requirements/tfx121.txt setup.py
+	@sh requirements/setup.sh $(VENV)
+	@echo "$(PYTHON)" > $@
 
 clean:
 	rm -rf $(VENV) demo

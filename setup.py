@@ -8,12 +8,14 @@ setup(
     name="vivit-tfx",
     version="0.1.0",
     description="A production pipeline for video classification with ViViT on TensorFlow Extended",
-    python_requires=">=3.10,<3.12",
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
     package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"], "pipeline": ["*.html"]},
     install_requires=[
         "apache-beam>=2.47",
         "av>=17",
+        # Manifests and videos at the URIs that TensorFlow does not read.
+        "fsspec",
         "google-crc32c",
         "jinja2",
         "keras>=3.3,<4",
@@ -26,6 +28,8 @@ setup(
         "scipy",
         # libjpeg-turbo without a copy: the same JPEG in four fifths of Pillow's time, which is what ingest waits for.
         "simplejpeg",
+        # TensorFlow 2.21 leaves it out, and the summaries of training need it.
+        "tensorboard",
         "tensorflow>=2.16",
         "tensorflow-model-analysis>=0.47",
         "tensorflow-transform>=1.16",
@@ -34,11 +38,14 @@ setup(
     extras_require={
         # The check of converted Hugging Face checkpoints.
         "huggingface": ["torch", "transformers"],
-        # Pipelines compiled for Kubeflow.
-        "kubeflow": ["tfx[kfp]>=1.16,<1.22"],
-        # s3://, az:// and hdfs:// paths.
-        "remote": ["tensorflow-io"],
-        "test": ["pytest", "ruff"],
+        # Pipelines compiled for Kubeflow. From Python 3.12 on, tfx[kfp] leaves kfp out.
+        "kubeflow": ["tfx[kfp]>=1.16,<1.22", "kfp>=2.5,<2.17"],
+        # Videos and manifests at s3://, az:// and http://; what fsspec reads by itself, such as hdfs://, needs no more.
+        "remote": ["adlfs", "aiohttp", "s3fs"],
+        # Artifacts of the pipeline at s3://, az:// and hdfs://: only TensorFlow 2.16 can.
+        "remote-artifacts": ["tensorflow-io; python_version < '3.11'"],
+        # moto with flask: an S3 server on this machine.
+        "test": ["flask", "flask-cors", "moto[s3]", "pytest", "ruff"],
     },
     entry_points={
         "console_scripts": ["vivit=pipeline.cli:main"],
