@@ -48,7 +48,7 @@ setup(
         "test": ["flask", "flask-cors", "moto[s3]", "pytest", "ruff"],
     },
     entry_points={
-        "console_scripts": ["vivit=pipeline.cli:main"],
+        "console_scripts": ["vivit=pipeline.cli:command"],
         # Commands of the packages above pipeline/, which it may not import.
         "vivit.commands": ["compile=kubeflow.command"],
     },

@@ -30,6 +30,8 @@ _CHUNK = 1 << 20
 _PATIENCE = 3
 # Seconds between the tries to copy a remote video while its file system fails.
 _PAUSES = (1, 5)
+# Letters of a name, of up to four bytes each; file systems allow 255 bytes.
+_NAME_LENGTH = 60
 
 
 class LostDecoderError(VideoError):
@@ -67,7 +69,7 @@ class Decoder:
         read as `components.records.store_records` does.
 
         Raises:
-          OpError: If a remote video cannot be copied for a reason that is not its own.
+          FileError: If a remote video cannot be copied for a reason that is not its own.
         """
         # Deferred, as the child process stays without TensorFlow.
         from components.record_files import is_record
@@ -168,7 +170,7 @@ def local_copy(path: str, max_bytes: int) -> Iterator[str]:
 
     Raises:
       VideoError: If there is no such file, it may not be read, or has more than `max_bytes`.
-      OpError: If the file system fails, several times in a row.
+      FileError: If the file system fails, several times in a row.
     """
     from components.record_files import is_record
 
@@ -176,26 +178,26 @@ def local_copy(path: str, max_bytes: int) -> Iterator[str]:
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = os.path.join(folder, os.path.basename(path))
+        # The part of a URL behind its ? may be long, and is no name.
+        name = os.path.basename(path.partition("?")[0] if path.startswith(("http://", "https://")) else path)
+        copy = os.path.join(folder, name[-_NAME_LENGTH:] or "video")
         _copy(path, copy, max_bytes)
         yield copy
 
 
 def _copy(path: str, copy: str, max_bytes: int) -> None:
-    import tensorflow as tf
-
-    from components.remote import is_lasting, reason_of
+    from components import files
 
     for pause in (*_PAUSES, None):
         try:
-            size = tf.io.gfile.stat(path).length
+            size = files.stat(path).size
             if size > max_bytes:
                 raise VideoError(path, "open", f"it has {size} bytes, more than ingest.max_bytes = {max_bytes}")
-            tf.io.gfile.copy(path, copy, overwrite=True)
+            files.download(path, copy, max_bytes)
             return
-        except tf.errors.OpError as error:
-            if is_lasting(path, error):
-                raise VideoError(path, "open", f"cannot copy it: {reason_of(path, error)}") from error
+        except files.FileError as error:
+            if error.lasting:
+                raise VideoError(path, "open", f"cannot copy it: {error.reason}") from error
             if pause is None:
                 raise
             time.sleep(pause)

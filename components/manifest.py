@@ -16,10 +16,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import tensorflow as tf
-
+from components import files
 from components.record_files import is_record, split_path
-from components.remote import is_lasting, load_filesystem, reason_of
 from components.table import (
     PLAIN_COLUMNS,
     SPLITS,
@@ -45,8 +43,8 @@ _STAT_THREADS = 32
 class Clip:
     """One labelled segment of one video; times in seconds, `end` None for the end of the video.
 
-    `size` (bytes) and `mtime` (nanoseconds) of the file are part of the row, so that a changed video changes the
-    fingerprint of the manifest and is ingested again. Of a record in a file they are those of the file.
+    `size` (bytes) and `mtime` (`files.Stat.version`) of the file are part of the row, so that a changed video changes
+    the fingerprint of the manifest and is ingested again. Of a record in a file they are those of the file.
     """
 
     id: str
@@ -106,7 +104,7 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
 
     Args:
       source: A .csv or .jsonl file, or a folder with one sub-folder per class (optionally below train/, eval/ or
-        test/). Any URI that `tf.io.gfile` can read.
+        test/), at any URI; see components/files.py.
       heads: The label heads to train, in this order; empty for all of them. Other `label/<head>` columns become slices.
       slices: The columns to slice by; None for every column that has no other meaning.
 
@@ -115,18 +113,19 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
       NoFileSystemError: If nothing here reads its URI.
     """
     source = os.fspath(source).rstrip("/")
-    load_filesystem(source)
-    if tf.io.gfile.isdir(source):
+    is_folder = files.is_folder(source)
+    if is_folder:
         rows, ignored = folder_rows(source)
-    elif tf.io.gfile.exists(source):
+    elif files.exists(source):
         rows, ignored = file_rows(source), ()
     else:
         raise ManifestError(source, ["no such file or folder"])
     if not rows:
-        wanted = f"<class>/<video> with one of {', '.join(VIDEO_SUFFIXES)}" if tf.io.gfile.isdir(source) else "one row"
+        wanted = f"<class>/<video> with one of {', '.join(VIDEO_SUFFIXES)}" if is_folder else "one row"
         raise ManifestError(source, [f"it lists no clip; wanted at least {wanted}"])
     problems: list[str] = []
-    placed = _clips(source, rows, heads, slices, problems)
+    root = source if is_folder else os.path.dirname(source)
+    placed = _clips(source, root, rows, heads, slices, problems)
     _check_ids_and_groups(placed, problems)
     clips, unreadable = _with_file_stats(placed, problems)
     if problems:
@@ -140,8 +139,11 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
     return Manifest(source, tuple(clips), tuple(ignored), tuple(moved), unreadable)
 
 
-def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list[tuple[str, Clip]]:
-    """Turns rows into clips, each with its place, without splits or file stats; adds what is wrong to `problems`."""
+def _clips(source: str, root: str, rows, heads, wanted_slices, problems: list[str]) -> list[tuple[str, Clip]]:
+    """Turns rows into clips, each with its place, without splits or file stats; adds what is wrong to `problems`.
+
+    Paths are relative to `root`.
+    """
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     label_columns = {
         features.DEFAULT_HEAD if column == "label" else column.removeprefix(features.LABEL_PREFIX): column
@@ -171,7 +173,6 @@ def _clips(source: str, rows, heads, wanted_slices, problems: list[str]) -> list
             has = ", ".join(slices) or "none"
             raise ManifestError(source, [f"no column {name!r} to slice by; the manifest has {has}" for name in unknown])
         slices = {name: slices[name] for name in wanted_slices}
-    root = source if tf.io.gfile.isdir(source) else os.path.dirname(source)
 
     clips = []
     for where, row in rows:
@@ -241,30 +242,29 @@ def _check_ids_and_groups(placed: list[tuple[str, Clip]], problems: list[str]) -
 def _with_file_stats(placed: list[tuple[str, Clip]], problems: list[str]) -> tuple[list[Clip], dict[str, str]]:
     """The clips with size and time of their files, and why a file cannot be read, by the id of the clip."""
 
-    def stat(path: str):
+    def stat(path: str) -> files.Stat | files.FileError:
         try:
-            load_filesystem(path)
-            found = tf.io.gfile.stat(path)
-        except (tf.errors.OpError, OSError) as error:
+            found = files.stat(path)
+        except files.FileError as error:
             return error
-        return IsADirectoryError("it is a folder, not a video") if found.is_directory else found
+        return files.FileError(path, "it is a folder, not a video", lasting=True) if found.is_folder else found
 
     users = {split_path(clip.path)[0]: where for where, clip in reversed(placed)}
     paths = sorted(users)
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
         stats = dict(zip(paths, pool.map(stat, paths), strict=True))
-    unreadable, failures = {}, {path: found for path, found in stats.items() if isinstance(found, Exception)}
+    unreadable, failures = {}, {path: found for path, found in stats.items() if isinstance(found, files.FileError)}
     for path, error in failures.items():
-        if not is_lasting(path, error):
-            problems.append(f"{users[path]}: cannot read {path}: {reason_of(path, error)}")
+        if not error.lasting:
+            problems.append(f"{users[path]}: cannot read {path}: {error.reason}")
     clips = []
     for _, clip in placed:
         path = split_path(clip.path)[0]
         if path in failures:
-            unreadable[clip.id] = f"cannot open it: {reason_of(path, failures[path])}"
+            unreadable[clip.id] = f"cannot open it: {failures[path].reason}"
             clips.append(clip)
         else:
-            clips.append(dataclasses.replace(clip, size=stats[path].length, mtime=stats[path].mtime_nsec))
+            clips.append(dataclasses.replace(clip, size=stats[path].size, mtime=stats[path].version))
     return clips, unreadable
 
 

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import google_crc32c
-import tensorflow as tf
 
-from components.remote import is_lasting, reason_of
+from components import files
 
 # Offsets have up to 18 digits: more are no offset in any file.
 _PATH = re.compile(r"(.+)#(\d{1,18})", re.DOTALL)
@@ -74,13 +73,12 @@ def read_heads(name: str, most: int) -> Iterator[tuple[int, bytes]]:
 def _opened(name: str, offset: int) -> Iterator[tuple[BinaryIO, int]]:
     """A file and its size."""
     try:
-        # GFile reads half a megabyte after every seek.
-        with tf.io.gfile.GFile(name, "rb") if "://" in name else open(name, "rb") as file:
-            yield file, tf.io.gfile.stat(name).length
-    except (tf.errors.OpError, OSError) as error:
-        if not is_lasting(name, error):
+        with files.opened(name) as file:
+            yield file, files.stat(name).size
+    except files.FileError as error:
+        if not error.lasting:
             raise
-        raise RecordError(offset, f"cannot read it: {reason_of(name, error)}") from error
+        raise RecordError(offset, f"cannot read it: {error.reason}") from error
 
 
 def _length(file: BinaryIO, offset: int, size: int) -> int:

@@ -28,7 +28,6 @@ from components.decoder import Decoder
 from components.manifest import Clip
 from components.quarantine import ClipsUnaccountedError, Outcome, row
 from components.record_files import is_record, split_path
-from components.remote import load_filesystem
 from components.video import IngestConfig, StoredClip, VideoError
 from schemas import features
 from schemas.memory import give_memory_back, keep_memory_flat
@@ -239,7 +238,6 @@ def _decoded(clips: Sequence[Clip], decoder: Decoder) -> Iterator[tuple[Clip, St
     for clip in clips:
         by_video.setdefault(clip.path, []).append(clip)
     for video, segments in by_video.items():
-        load_filesystem(video)
         segments.sort(key=lambda clip: (clip.start, clip.id))
         for index, stored in decoder.store_segments(video, [(clip.start, clip.end) for clip in segments]):
             yield segments[index], stored

@@ -14,9 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-import tensorflow as tf
-
-from components.remote import load_filesystem
+from components import files
 
 # What has a meaning in a manifest, besides label/<head>; every other column is a slice.
 PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
@@ -59,13 +57,13 @@ def read_text(source: str) -> str:
       ManifestError: If there is no such file, or it is not UTF-8.
       NoFileSystemError: If nothing here reads its URI.
     """
-    load_filesystem(source)
     try:
-        with tf.io.gfile.GFile(source, "rb") as file:
-            # Excel puts a byte order mark first.
-            return file.read().decode("utf-8-sig")
-    except tf.errors.OpError as error:
-        raise ManifestError(source, [f"cannot read it: {error.message}"]) from error
+        # Excel puts a byte order mark first.
+        return files.read(source).decode("utf-8-sig")
+    except files.NoFileSystemError:
+        raise
+    except files.FileError as error:
+        raise ManifestError(source, [f"cannot read it: {error.reason}"]) from error
     except UnicodeDecodeError as error:
         raise ManifestError(source, [f"it is not UTF-8 text ({error}); save it as UTF-8"]) from error
 
@@ -182,18 +180,17 @@ def video_files(root: str) -> Listing:
       ManifestError: If there is no such folder, or it cannot be listed itself.
       NoFileSystemError: If nothing here reads its URI.
     """
-    load_filesystem(root)
-    if not (tf.io.gfile.isdir if "://" in root else os.path.isdir)(root):
+    if not (files.is_folder if "://" in root else os.path.isdir)(root):
         raise ManifestError(root, ["no such folder"])
-    files, folders, links, skipped = (_listed_remote if "://" in root else _listed)(root)
+    found, folders, links, skipped = (_listed_remote if "://" in root else _listed)(root)
     if "." in skipped:
         raise ManifestError(root, [f"cannot list it: {skipped['.']}"])
-    videos = list(filter(_is_video, files))
+    videos = list(filter(_is_video, found))
     called_videos = list(filter(_is_video, folders))
     if called_videos:
         holding = {str(folder) for path in videos for folder in PurePosixPath(path).parents}
         videos += (folder for folder in called_videos if folder not in holding)
-    others = (as_text(path) for path in (*(path for path in files if not _is_video(path)), *links))
+    others = (as_text(path) for path in (*(path for path in found if not _is_video(path)), *links))
     return Listing(sorted(videos), sorted(others), {as_text(folder): skipped[folder] for folder in sorted(skipped)})
 
 
@@ -220,7 +217,7 @@ def _listed(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]
     # Links come last: what they lead to may stand below the root under its own name.
     tops = [root]
     for top in tops:
-        for folder, names, files in os.walk(top, onerror=skip):
+        for folder, names, file_names in os.walk(top, onerror=skip):
             path = below(folder)
             first = first_paths.setdefault(os.path.realpath(folder), path)
             if first != path:
@@ -231,7 +228,7 @@ def _listed(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]
             inner = [os.path.join(folder, name) for name in names]
             tops += filter(os.path.islink, inner)
             all_folders += map(below, inner)
-            all_files += (os.path.join(path, name) for name in files)
+            all_files += (os.path.join(path, name) for name in file_names)
     return all_files, all_folders, links, skipped
 
 
@@ -241,15 +238,15 @@ def _listed_remote(root: str) -> tuple[list[str], list[str], list[str], dict[str
 
     def paths_in(folder: str) -> list[str]:
         try:
-            names = tf.io.gfile.listdir(os.path.join(root, folder))
-        except tf.errors.OpError as error:
-            skipped[folder or "."] = error.message
+            names = files.names_in(os.path.join(root, folder))
+        except files.FileError as error:
+            skipped[folder or "."] = error.reason
             return []
         # Some object stores list a folder in itself.
         return [os.path.join(folder, name) for name in names if name.strip("/")]
 
     def is_folder(path: str) -> bool:
-        return tf.io.gfile.isdir(os.path.join(root, path))
+        return files.is_folder(os.path.join(root, path))
 
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
         level = [""]

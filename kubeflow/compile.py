@@ -14,7 +14,7 @@ from kubeflow.resources import RESOURCES, add_example_gen_resources, set_resourc
 from pipeline.beam import step_args
 from pipeline.config import heads_of, load_recipe
 from pipeline.dag import build_components
-from pipeline.data import planned, prepare
+from pipeline.data import artifact_store_problem, planned, prepare
 
 PIPELINE_NAME = "vivit"
 
@@ -52,6 +52,10 @@ def compile_recipe(
     if data:
         prepared, _ = prepare(data, workdir, settings)
     else:
+        # The image decides, not this machine.
+        problem = artifact_store_problem(workdir)
+        if problem:
+            say(f"An image like this machine cannot run it: {problem}")
         prepared = planned(
             workdir, splits=("train", "eval"), heads=heads_of(settings), slices=settings.data.slices or ()
         )

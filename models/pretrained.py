@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 
+import fsspec
 import keras
 import tensorflow as tf
 
@@ -47,11 +48,16 @@ def build_model(config: ModelConfig, *, clip_shape: tuple[int, int, int], heads:
 
 
 def read_anywhere(path: str) -> Checkpoint:
-    """`read_checkpoint` for any URI that `tf.io.gfile` can read: remote files are copied first."""
+    """`read_checkpoint` for any URI that TensorFlow or fsspec reads: remote files are copied first."""
     if "://" not in path:
         return read_checkpoint(path)
     # The file is mapped, and a mapping outlives the file's name.
     with tempfile.TemporaryDirectory() as folder:
+        if path.partition("://")[0] not in tf.io.gfile.get_registered_schemes():
+            system, source = fsspec.url_to_fs(path)
+            copy = os.path.join(folder, "checkpoint", os.path.basename(source))
+            system.get(source, copy, recursive=True)
+            return read_checkpoint(copy)
         names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else [""]
         for name in names:
             source = os.path.join(path, name) if name else path

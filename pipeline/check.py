@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import tensorflow as tf
 from PIL import Image
 
+from components import files
 from components.decoder import Decoder, local_copy
 from components.manifest import Manifest, absolute_path, clip_name, read_manifest
 from components.probe import Probe
 from components.quarantine import TooManyBadVideosError, check_losses
-from components.remote import load_filesystem
 from components.table import VIDEO_SUFFIXES, ManifestError, file_rows, seconds, split_named, video_files
 from components.video import IngestConfig, VideoError
 from schemas import features
@@ -134,9 +133,8 @@ def clips_to_check(source: str) -> tuple[list[Checkable], dict[str, str]]:
       ManifestError: If there is nothing to check.
       NoFileSystemError: If nothing here reads the URI of the source or of a clip.
     """
-    load_filesystem(source)
     source = source.rstrip("/")
-    if not tf.io.gfile.isdir(source):
+    if not files.is_folder(source):
         return _rows_of(source) if source.lower().endswith(_TABLE_SUFFIXES) else _single(source), {}
     paths, _, skipped = video_files(source)
     if not paths:
@@ -145,7 +143,7 @@ def clips_to_check(source: str) -> tuple[list[Checkable], dict[str, str]]:
 
 
 def _single(source: str) -> list[Checkable]:
-    if not tf.io.gfile.exists(source):
+    if not files.exists(source):
         raise ManifestError(source, ["no such file or folder"])
     return [Checkable(source, source)]
 
@@ -161,7 +159,7 @@ def _rows_of(source: str) -> list[Checkable]:
         if len(problems) > found:
             continue
         file = absolute_path(os.path.dirname(source), path)
-        load_filesystem(file)
+        files.check_scheme(file)
         label = ", ".join(row[column] for column in row if _is_label(column) and row[column])
         clips.append(Checkable(path, file, label, start, end, row.get("id") or clip_name(path, start, end)))
     if not clips:
@@ -331,20 +329,16 @@ def prepare_outputs(paths: Iterable[str], source: str, clips: Sequence[Checkable
 
     Raises:
       OutputError: If one cannot be written, or is what is checked, or another of `paths`.
-      NoFileSystemError: If nothing here writes its URI.
     """
     taken = {_real(source), *(_absolute(clip.file) for clip in clips)}
     for path in paths:
         if taken & {_real(path), _absolute(path)}:
             raise OutputError(f"{path} is what is checked, or is written already: name another file to write")
         taken.add(_real(path))
-        load_filesystem(path)
         try:
-            tf.io.gfile.makedirs(os.path.dirname(_absolute(path)))
-            with tf.io.gfile.GFile(path, "ab") as file:
-                file.write(b"")
-        except (tf.errors.OpError, OSError) as error:
-            raise OutputError(f"cannot write {path}: {getattr(error, 'message', error)}") from error
+            files.check_writable(path)
+        except files.FileError as error:
+            raise OutputError(f"cannot write {path}: {error.reason}") from error
 
 
 def _absolute(path: str) -> str:
@@ -362,7 +356,6 @@ def write_text(path: str, text: str) -> None:
       OutputError: If it cannot be written.
     """
     try:
-        with tf.io.gfile.GFile(path, "wb") as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
-    except (tf.errors.OpError, OSError) as error:
-        raise OutputError(f"cannot write {path}: {getattr(error, 'message', error)}") from error
+        files.write(path, text.encode("utf-8", "backslashreplace"))
+    except files.FileError as error:
+        raise OutputError(f"cannot write {path}: {error.reason}") from error

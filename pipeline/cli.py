@@ -160,5 +160,16 @@ def run_quietly(function: Callable[[argparse.Namespace, commands.Say], int | Non
             return 1
 
 
+def command() -> None:
+    """Runs the command of this process, and ends it."""
+    status = main()
+    if "tensorflow_io" in sys.modules:
+        # Once its S3 file system was used, it aborts a process that ends as usual, with status 134.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

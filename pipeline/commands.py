@@ -84,8 +84,7 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
     is told.
     """
     say("Loading TensorFlow …")
-    import tensorflow as tf
-
+    from components.files import FileError
     from components.table import ManifestError
     from pipeline import check as checking
     from pipeline.check_page import check_page, check_table
@@ -99,7 +98,7 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
         clips, skipped = checking.clips_to_check(arguments.path)
         checking.prepare_outputs([path for path, _ in outputs], arguments.path, clips)
         manifest, problems = checking.data_set(arguments.path, heads=recipe.data.heads, slices=recipe.data.slices)
-    except (ConfigError, ManifestError, OSError, tf.errors.OpError, checking.OutputError) as error:
+    except (ConfigError, ManifestError, OSError, checking.OutputError) as error:
         say(f"vivit: {error}")
         return 2
     filmstrips = checking.filmstrips_per_class(clips) if arguments.html else 0
@@ -110,7 +109,7 @@ def check(arguments: argparse.Namespace, say: Console) -> int:
             checked.append(found)
     except KeyboardInterrupt:
         interrupted = True
-    except tf.errors.OpError as error:
+    except FileError as error:
         # A remote file system does not answer: no video is to blame, and what was found is not lost.
         failure = error
     whole = len(checked) == len(clips)

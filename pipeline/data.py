@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 from google.protobuf import text_format
 
+from components import files
 from components.manifest import SPLITS, Manifest, ManifestError, read_manifest
 from components.quarantine import check_losses, row
 from components.video import VideoError
@@ -52,8 +53,11 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
     Raises:
       ManifestError: If a row cannot be used, or the evaluated split is empty.
       TooManyBadVideosError: If more files cannot be read than `recipe.ingest` allows.
-      ConfigError: If the training clips do not fill a batch.
+      ConfigError: If the training clips do not fill a batch, or nothing here writes artifacts to the workdir.
     """
+    problem = artifact_store_problem(workdir)
+    if problem:
+        raise ConfigError(problem)
     manifest = read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
     if not manifest.split(recipe.evaluation.split):
         raise ManifestError(
@@ -79,6 +83,30 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
             tf.io.gfile.remove(path)
     _write_if_changed(data.schema_file, _schema_text(manifest.heads, manifest.slices))
     return data, manifest
+
+
+def artifact_store_problem(workdir: str) -> str:
+    """Why TFX, which reads and writes artifacts with TensorFlow alone, cannot keep them in a workdir; empty if it can.
+
+    tensorflow-io, which brings TensorFlow 2.16 further file systems, is loaded where the workdir needs it.
+    """
+    if files.is_tensorflows(workdir):
+        return ""
+    try:
+        import tensorflow_io  # noqa: F401 (registers its file systems)
+    except (ImportError, NotImplementedError, OSError, tf.errors.OpError) as error:
+        # It is built for one release of TensorFlow, and breaks in several ways under another.
+        reason = str(error)
+    else:
+        reason = "tensorflow-io adds no such scheme"
+    scheme = files.scheme_of(workdir)
+    if scheme in tf.io.gfile.get_registered_schemes():
+        return ""
+    return (
+        f"TensorFlow {tf.__version__}, which runs here, keeps no artifacts at {scheme}:// ({reason}): use a workdir at "
+        "gs://, a bucket that is mounted as a folder, or Python 3.10 with TensorFlow 2.16 and tensorflow-io (an image "
+        "built with --build-arg LOCK=py310)"
+    )
 
 
 def planned(workdir: str, *, splits: Sequence[str], heads: Sequence[str], slices: Sequence[str]) -> PreparedData:

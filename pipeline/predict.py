@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from components import files
 from components.decoder import Decoder
-from components.remote import load_filesystem
 from components.video import IngestConfig, VideoError
 from schemas import config as settings
 from schemas import serving
@@ -55,13 +57,13 @@ def latest_version(model_dir: str) -> str:
     Raises:
       FileNotFoundError: If there is none.
     """
-    if tf.io.gfile.exists(os.path.join(model_dir, "saved_model.pb")):
+    if files.exists(os.path.join(model_dir, "saved_model.pb")):
         return model_dir
-    names = tf.io.gfile.listdir(model_dir) if tf.io.gfile.isdir(model_dir) else []
+    names = files.names_in(model_dir) if files.is_folder(model_dir) else []
     versions = sorted((name.rstrip("/") for name in names if name.rstrip("/").isdigit()), key=int)
     for version in reversed(versions):
         path = os.path.join(model_dir, version)
-        if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+        if files.exists(os.path.join(path, "saved_model.pb")):
             return path
     raise FileNotFoundError(f"no SavedModel in {model_dir}: neither saved_model.pb nor a numbered version with one")
 
@@ -73,11 +75,11 @@ def predict(model_dir: str, videos: Sequence[str]) -> Iterator[Prediction]:
       FileNotFoundError: If the folder holds no model of this pipeline.
       NoFileSystemError: If nothing here reads the URI of the model or of a video.
     """
-    for path in (model_dir, *videos):
-        load_filesystem(path)
-    model_dir = latest_version(model_dir)
-    card = serving.ModelCard.read(model_dir)
-    frames_signature = tf.saved_model.load(model_dir).signatures[serving.FRAMES_SIGNATURE]
+    for path in videos:
+        files.check_scheme(path)
+    with _local_model(latest_version(model_dir)) as model:
+        card = serving.ModelCard.read(model)
+        frames_signature = tf.saved_model.load(model).signatures[serving.FRAMES_SIGNATURE]
     with Decoder(settings.build(IngestConfig, card.ingest)) as decoder:
         for video in videos:
             ((_, stored),) = decoder.store_segments(video, [(0.0, None)])
@@ -91,3 +93,14 @@ def predict(model_dir: str, videos: Sequence[str]) -> Iterator[Prediction]:
                 heads[head] = sorted(zip(names, probabilities, strict=True), key=lambda pair: -pair[1])
                 logits[head] = outputs[serving.logits_key(head)][0].numpy().tolist()
             yield Prediction(video, heads, logits)
+
+
+@contextlib.contextmanager
+def _local_model(model_dir: str) -> Iterator[str]:
+    """A SavedModel where TensorFlow can load it: one at a URI that it does not read is copied."""
+    if files.is_tensorflows(model_dir):
+        yield model_dir
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files.download_folder(model_dir, folder)
+        yield folder

@@ -15,6 +15,7 @@ from pipeline.dag import build_components
 from pipeline.data import PreparedData, prepare
 from pipeline.local import NodeResult, run_pipeline
 from pipeline.report import summary
+from schemas.config import ConfigError
 
 
 def run(
@@ -45,6 +46,11 @@ def run(
       TooManyBadVideosError: If too many files cannot be read.
       NodeFailedError: If a step fails.
     """
+    if "://" in workdir:
+        raise ConfigError(
+            f"--workdir {workdir} is no folder of this machine: vivit run reads --data from anywhere, and keeps its "
+            "models and metadata here; vivit compile makes a pipeline that keeps them in a bucket"
+        )
     workdir = os.path.abspath(workdir)
     settings = load_recipe(recipe, overrides)
     step_args(beam)  # A wrong option is told before anything is read.

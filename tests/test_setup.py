@@ -164,6 +164,5 @@ def test_an_older_python_that_has_all_is_taken_before_a_newer_one_that_lacks_som
 
 def test_a_mac_without_its_command_line_tools_is_told_of_them(choose):
     line = choose(APPLE_MAC, "", ["3.13"], compiler=False, installers=[])
-    assert line == (
-        "Set-up stops: a C++ compiler not found; run xcode-select --install, and take Python from python.org or Homebrew"
-    )
+    advice = "run xcode-select --install, and take Python from python.org or Homebrew"
+    assert line == f"Set-up stops: a C++ compiler not found; {advice}"

@@ -18,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from components import files
 from components.importers.annotations import Annotation, Annotations, normal_path, read_json
 from components.manifest import absolute_path
 from components.record_files import RecordError, read_heads, read_record
-from components.remote import load_filesystem
 from components.table import ManifestError, read_text, split_named
 from schemas import config as settings
 from schemas import dmvr
@@ -66,16 +66,16 @@ def read_dmvr(paths: Sequence[str]) -> Annotations:
     record_set = _record_set(source)
     folder = os.path.dirname(source)
     base = normal_path(absolute_path(folder, record_set.base_dir))
-    load_filesystem(base)
-    files = _files(source, record_set, base)
+    files.check_scheme(base)
+    shards = _files(source, record_set, base)
     classes = {head: _class_names(absolute_path(folder, name)) for head, name in record_set.heads.items()}
     problems: list[str] = []
 
     def scan(file: str) -> list[Annotation]:
-        return _clips(file, os.path.relpath(file, base), files[file], classes, record_set.label_offset, problems)
+        return _clips(file, os.path.relpath(file, base), shards[file], classes, record_set.label_offset, problems)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        clips = [clip for found in pool.map(scan, files) for clip in found]
+        clips = [clip for found in pool.map(scan, shards) for clip in found]
     if problems:
         raise ManifestError(source, sorted(problems))
     counts = collections.Counter(clip.id for clip in clips)
@@ -95,19 +95,19 @@ def _record_set(source: str) -> RecordSet:
 
 def _files(source: str, record_set: RecordSet, base: str) -> dict[str, str]:
     """The split of each file."""
-    files, tables, problems = {}, {}, []
+    shards, tables, problems = {}, {}, []
     for split, names in record_set.tables.items():
         expanded = [path for name in names for path in dmvr.expand_table(name, base)]
-        again = next((path for path in expanded if path in files), None)
+        again = next((path for path in expanded if path in shards), None)
         if not expanded:
             problems.append(f"tables.{split} names no file")
         elif again:
             problems.append(f"tables.{split}: {again} is in tables.{tables[again]}, too; leave one of the two out")
-        files.update(dict.fromkeys(expanded, split_named(split)))
+        shards.update(dict.fromkeys(expanded, split_named(split)))
         tables.update(dict.fromkeys(expanded, split))
     if problems:
         raise ManifestError(source, problems)
-    return files
+    return shards
 
 
 def _class_names(path: str) -> tuple[str, ...]:

@@ -13,8 +13,7 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-import tensorflow as tf
-
+from components import files
 from components.importers.annotations import LABEL, Annotation, Annotations, normal_path
 from components.importers.dmvr import read_dmvr
 from components.importers.epic_kitchens import read_epic_kitchens
@@ -25,7 +24,6 @@ from components.importers.split_lists import read_hmdb51, read_ucf101
 from components.importers.tables import read_folders, read_tables
 from components.importers.videos import VideoFolder, durations
 from components.manifest import Manifest, absolute_path, clip_name, read_manifest
-from components.remote import load_filesystem
 from components.table import ManifestError, as_text
 from schemas import features
 
@@ -101,7 +99,7 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     """
     if not output.endswith(".csv"):
         raise ManifestError(output, ["a manifest is written as CSV; wanted a name that ends with .csv"])
-    load_filesystem(output)
+    files.check_scheme(output)
     _check_sources(kind, annotations, output)
     read = READERS[kind](annotations)
     # Tables in several folders have files of the same names, each for itself.
@@ -118,13 +116,12 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
         told = [f"{len(clips)} left out, {reason}{among.get(reason, '')}" for reason, clips in left_out.items()]
         raise ManifestError(annotations[0], told or ["it lists no clip"])
     groups, straddling = _groups(found)
-    tf.io.gfile.makedirs(os.path.dirname(output) or ".")
     missing = f"{output}.missing.txt"
     if left_out:
         lines = [f"{reason}\t{_name(clip)}\t{clip.where}" for reason, clips in left_out.items() for clip in clips]
         _write(missing, "".join(line + "\n" for line in lines))
-    elif tf.io.gfile.exists(missing):
-        tf.io.gfile.remove(missing)
+    elif files.exists(missing):
+        files.remove(missing)
     try:
         manifest = _written(output, _manifest_csv(found, groups, folder.root, output))
     except ManifestError as error:
@@ -144,8 +141,8 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
 
 def _check_sources(kind: str, annotations: Sequence[str], output: str) -> None:
     for path in annotations:
-        load_filesystem(path)
-        if kind != "folder" and tf.io.gfile.isdir(path):
+        files.check_scheme(path)
+        if kind != "folder" and files.is_folder(path):
             told = "it is a folder; wanted annotation files, and --videos for the folder of the videos"
             raise ManifestError(path, [told])
         if absolute_path("", normal_path(path)) == absolute_path("", normal_path(output)):
@@ -160,9 +157,9 @@ def _written(output: str, text: str) -> Manifest:
     try:
         manifest = read_manifest(unchecked)
     except ManifestError:
-        tf.io.gfile.remove(unchecked)
+        files.remove(unchecked)
         raise
-    tf.io.gfile.rename(unchecked, output, overwrite=True)
+    files.rename(unchecked, output)
     return dataclasses.replace(manifest, source=output)
 
 
@@ -317,5 +314,4 @@ def _classes_text(classes: Mapping[str, Sequence[str]]) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text)
+    files.write(path, text.encode())

@@ -8,13 +8,11 @@ import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
-import tensorflow as tf
-
+from components import files
 from components.decoder import Decoder, local_copy
 from components.importers.annotations import normal_path
 from components.manifest import absolute_path
 from components.record_files import is_record, split_path
-from components.remote import load_filesystem
 from components.table import VIDEO_SUFFIXES, video_files
 from components.video import IngestConfig, VideoError
 
@@ -37,7 +35,7 @@ class VideoFolder:
         self.root, self._by_name = root, by_name
         self._whole_root = normal_path(absolute_path(root, "")) + "/"
         self.skipped: dict[str, str] = {}
-        self._exists = functools.cache(_exists)
+        self._exists = functools.cache(files.exists)
         self._by_end: dict[int, dict[str, list[str]]] = {}
 
     def __len__(self) -> int:
@@ -81,11 +79,6 @@ class VideoFolder:
             for path in self._paths:
                 self._by_end[parts]["/".join(_without_suffix(path).split("/")[-parts:])].append(path)
         return self._by_end[parts]
-
-
-def _exists(path: str) -> bool:
-    load_filesystem(path)
-    return tf.io.gfile.exists(path)
 
 
 def _without_suffix(path: str) -> str:

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from components.decoder import Decoder, LostDecoderError
+from components.files import FileError
 from components.probe import probe
 from components.video import IngestConfig, StoredClip, VideoError, store_clip, store_segments
 from tests.components.mutants import MUTANTS, mutants
@@ -156,6 +157,7 @@ def test_a_decoder_ends_with_its_parent_though_it_hangs(tmp_path):
     os.mkfifo(tmp_path / "hangs.mp4")
     lone_parent = f"""
 from components.decoder import Decoder, LostDecoderError
+from components.files import FileError
 from components.video import IngestConfig
 list(Decoder(IngestConfig()).store_segments({str(tmp_path / "hangs.mp4")!r}, [(0, None)]))
 """
@@ -199,7 +201,7 @@ def test_a_remote_video_is_copied_again_while_its_file_system_fails(tmp_path, fa
     with Decoder(INGEST) as decoder:
         assert list(decoder.store_segments("ram://decoder/v.mp4", [(0, None)])) == [(0, store_clip(path, INGEST))]
         failing_copy(3)
-        with pytest.raises(tf.errors.UnavailableError, match="503"):
+        with pytest.raises(FileError, match="503"):
             list(decoder.store_segments("ram://decoder/v.mp4", [(0, None)]))
         ((_, gone),) = decoder.store_segments("ram://decoder/gone.mp4", [(0, None)])
     assert gone.reason.startswith("cannot copy it: ")

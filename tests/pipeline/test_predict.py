@@ -5,7 +5,7 @@ import os
 import pytest
 import tensorflow as tf
 
-from components.remote import NoFileSystemError
+from components.files import NoFileSystemError
 from pipeline.predict import predict
 from tests.components.videos import write_video
 from tests.models.test_convert import convert
@@ -36,5 +36,5 @@ def test_a_remote_video_is_predicted_as_its_local_copy_is(model, tmp_path):
 
 
 def test_a_video_that_nothing_reads_is_refused_before_any_is_predicted(model, tmp_path):
-    with pytest.raises(NoFileSystemError, match="TensorFlow cannot read ftp://"):
-        next(predict(model, [str(write_video(tmp_path / "v.mp4", range(20))), "ftp://host/a.mp4"]))
+    with pytest.raises(NoFileSystemError, match="neither TensorFlow nor fsspec reads gopher://"):
+        next(predict(model, [str(write_video(tmp_path / "v.mp4", range(20))), "gopher://host/a.mp4"]))

@@ -1,0 +1,88 @@
+"""A data set in a bucket: check, run and predict give what they give here, and end as they should."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components import files
+from pipeline.cli import main
+from pipeline.predict import predict
+from tests.conftest import ONE_LABEL, TINY, UNGATED
+from tests.models.test_convert import convert
+from tests.servers import s3_server
+from tests.videos import write_colour_classes
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """A bucket with a manifest of three classes, and a model."""
+    folder = tmp_path_factory.mktemp("bucket")
+    write_colour_classes(folder / "set", per_class=8)
+    (folder / "set" / "bad.mp4").write_text("no video")
+    rows = [(str(path.relative_to(folder / "set")), path.parent.name) for path in sorted(folder.glob("set/*/*.mp4"))]
+    with (folder / "set" / "m.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *rows])
+    assert convert(folder / "model") == 0
+    with s3_server() as system:
+        system.put(f"{folder}/", "videos/", recursive=True)
+        yield folder
+
+
+def vivit(*arguments, status=0):
+    """What a command prints; it must end with a status."""
+    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_videos_in_a_bucket_are_checked(bucket, capfd):
+    assert "24 clips: 24 good, 0 bad" in vivit("check", "s3://videos/set/m.csv", "--csv", "s3://videos/told.csv")
+    assert main(["check", "s3://videos/set", "--csv", "s3://videos/told.csv"]) == 1
+    assert "25 clips: 24 good, 1 bad" in capfd.readouterr().out
+    verdicts = [row["verdict"] for row in csv.DictReader(io.StringIO(files.read("s3://videos/told.csv").decode()))]
+    assert sorted(verdicts) == ["bad", *["good"] * 24]
+
+
+def test_a_model_in_a_bucket_predicts_a_video_in_a_bucket_as_local_ones_do(bucket):
+    video = next(bucket.glob("set/*/*.mp4"))
+    there = f"s3://videos/{video.relative_to(bucket)}"
+    told = json.loads(vivit("predict", "--json", "--model", "s3://videos/model", there))
+    (here,) = predict(str(bucket / "model"), [str(video)])
+    assert told == {**here.as_json(), "video": there}
+
+
+def test_a_run_keeps_its_models_here_and_says_so(bucket, capfd):
+    assert main(["run", "--data", "s3://videos/set/m.csv", "--workdir", "s3://videos/run"]) == 1
+    assert "--workdir s3://videos/run is no folder of this machine" in capfd.readouterr().out
+
+
+def test_artifacts_in_a_bucket_need_tensorflows_own_file_system(bucket, monkeypatch):
+    # As tensorflow-io wants the address.
+    monkeypatch.setenv("S3_ENDPOINT", os.environ["AWS_ENDPOINT_URL"])
+    arguments = ("prepare", "--data", bucket / "set", "--workdir", "s3://videos/run", "--set", "train.batch_size=4")
+    if sys.version_info < (3, 11):
+        assert "schema: s3://videos/run/data/schema-" in vivit(*arguments)
+    else:
+        told = vivit(*arguments, status=1)
+        assert "vivit: TensorFlow 2.21.0, which runs here, keeps no artifacts at s3:// (" in told
+        assert "use a workdir at gs://, a bucket that is mounted as a folder, or Python 3.10" in told
+
+
+@pytest.mark.end_to_end
+def test_a_manifest_in_a_bucket_becomes_a_pushed_model(bucket, tmp_path):
+    settings = [word for setting in (*TINY, *ONE_LABEL, *UNGATED) for word in ("--set", setting)]
+    told = vivit("run", "--data", "s3://videos/set/m.csv", "--workdir", tmp_path, "--recipe", "demo", *settings)
+    assert "24 out, 0 dropped" in told
+    (version,) = (tmp_path / "pushed").iterdir()
+    assert (version / "saved_model.pb").exists()

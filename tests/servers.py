@@ -1,0 +1,57 @@
+"""Servers on this machine, for tests of remote paths."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import logging
+import os
+import threading
+from collections.abc import Iterator
+
+import fsspec
+
+REGION = "us-east-1"
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[fsspec.AbstractFileSystem]:
+    """A real S3 server (moto) with a bucket ``videos``, which this process and its children find by the environment."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    saved = dict(os.environ)
+    os.environ.update(
+        AWS_ENDPOINT_URL=f"http://{host}:{port}",
+        AWS_ACCESS_KEY_ID="key",
+        AWS_SECRET_ACCESS_KEY="secret",
+        AWS_DEFAULT_REGION=REGION,
+    )
+    try:
+        # fsspec keeps file systems by their options, and an older one knows an older server.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        system = fsspec.filesystem("s3", use_listings_cache=False)
+        system.mkdir("videos")
+        yield system
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+        server.stop()
+
+
+@contextlib.contextmanager
+def http_server(folder: os.PathLike) -> Iterator[str]:
+    """A web server of a folder's files; gives its address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
