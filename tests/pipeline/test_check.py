@@ -159,7 +159,7 @@ def test_a_filmstrip_shows_eight_frames_evenly_in_time(videos):
     assert strip.size == (8 * 128 + 7 * 2, 96)
     middles = np.asarray(strip)[48].reshape(-1)
     bars = [[middles[number * 130 + bar * 16 + 8] > 125 for bar in range(8)] for number in range(8)]
-    assert [int("".join("01"[bit] for bit in shown), 2) for shown in bars] == [2, 7, 12, 17, 22, 27, 32, 37]
+    assert [int("".join("01"[int(bit)] for bit in shown), 2) for shown in bars] == [2, 7, 12, 17, 22, 27, 32, 37]
 
 
 def test_as_many_good_clips_of_a_class_as_wanted_get_a_filmstrip(videos):
