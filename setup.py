@@ -1,8 +1,9 @@
-"""Packaging of the ViViT pipeline: the five packages, the extras and the ``vivit`` command."""
+"""Packaging of the ViViT pipeline: its packages, the extras and the ``vivit`` command."""
 
 from setuptools import find_packages, setup
 
-PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow")
+# benchmarks/ is not in the image.
+PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow", "benchmarks")
 
 setup(
     name="vivit-tfx",
@@ -10,7 +11,7 @@ setup(
     description="A production pipeline for video classification with ViViT on TensorFlow Extended",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-    package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"], "pipeline": ["*.html"]},
+    package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"], "pipeline": ["check/*.html"]},
     install_requires=[
         "apache-beam>=2.47",
         "av>=17",
@@ -23,6 +24,7 @@ setup(
         "numpy",
         "pillow",
         "psutil",
+        "pydantic>=2",
         "rich",
         "scikit-learn",
         "scipy",
@@ -50,6 +52,11 @@ setup(
     entry_points={
         "console_scripts": ["vivit=pipeline.cli:command"],
         # Commands of the packages above pipeline/, which it may not import.
-        "vivit.commands": ["compile=kubeflow.command"],
+        "vivit.commands": [
+            "ablate=benchmarks.commands.ablate",
+            "bench=benchmarks.commands.bench",
+            "compile=kubeflow.command",
+            "parity=benchmarks.commands.parity",
+        ],
     },
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from pipeline.cli import add_beam_argument, add_recipe_arguments
-from pipeline.commands import Say
+from pipeline.commands.arguments import Echo, add_beam_argument, add_recipe_arguments
 
 HELP = "write the pipeline for Kubeflow Pipelines v2"
 DEFAULT_WORKDIR = "gs://YOUR-BUCKET/vivit"
@@ -24,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_beam_argument(parser)
 
 
-def main(arguments: argparse.Namespace, say: Say) -> None:
+def main(arguments: argparse.Namespace, echo: Echo) -> None:
     """Compiles the pipeline."""
-    say("Loading TFX and KFP …")
+    echo("Loading TFX and KFP …")
     from kubeflow.compile import compile_recipe
 
     compile_recipe(
@@ -38,18 +37,18 @@ def main(arguments: argparse.Namespace, say: Say) -> None:
         data=arguments.data,
         accelerator=arguments.accelerator,
         beam=arguments.beam,
-        say=say,
+        echo=echo,
     )
     for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):
         if "YOUR-" in value:
-            say(f"Set --{option}: {value} is a placeholder.")
+            echo(f"Set --{option}: {value} is a placeholder.")
     if not arguments.data:
-        say(f"Prepare the data before a run:\n  {_prepare_command(arguments)}")
+        echo(f"Prepare the data before a run:\n  {_prepare_command(arguments)}")
 
 
 def _prepare_command(arguments: argparse.Namespace) -> str:
     """The command that prepares what this pipeline will read: the same recipe, sliced by the same columns."""
-    from pipeline.config import load_recipe
+    from pipeline.recipe import load_recipe
 
     overrides = list(arguments.overrides)
     if load_recipe(arguments.recipe, overrides).data.slices is None:

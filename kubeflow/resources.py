@@ -10,7 +10,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.components import FileBasedExampleGen
 from tfx.dsl.components.base.base_component import BaseComponent
 
-from schemas.config import ConfigError
+from pipeline.settings import ConfigError
 
 ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.config import ConfigError
+from pipeline.settings import ConfigError
 
 # Plain DirectRunner first tries to download the Prism binary (Beam 2.68).
 LOCAL_RUNNER = "--runner=FnApiRunner"

@@ -6,10 +6,10 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
-from models.cost import measure_cost
-from models.vivit import ViViTConfig
+from models.network.cost import measure_cost
+from models.network.vivit import ViViTConfig
 from pipeline import recipes
-from pipeline.config import heads_of, load_recipe
+from pipeline.recipe import heads_of, load_recipe
 
 # Classes assumed where the data decide; the head is a small part of any network.
 _ANY_NUMBER = 10

@@ -31,7 +31,7 @@ class Console:
         for stream in (self._terminal, self._log):
             print(text, file=stream, flush=True)
 
-    def track(self, items: Iterable[T], total: int, text: str, is_bad: Callable[[T], bool]) -> Iterator[T]:
+    def show_progress(self, items: Iterable[T], total: int, text: str, is_bad: Callable[[T], bool]) -> Iterator[T]:
         """Gives the items on, behind a progress bar on stderr where that is a terminal, which counts the bad ones."""
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

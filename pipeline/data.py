@@ -1,7 +1,8 @@
 """Prepares a data set for the pipeline: checks the manifest and writes what the pipeline reads.
 
-Below the workdir: ``data/manifest/<split>.jsonl`` with one clip a line, and ``data/schema-<hash>/schema.pbtxt``. A file
-is written only when its content differs, so that unchanged inputs keep their fingerprints and stay cached.
+Below the workdir: ``data/manifest/<split>.jsonl`` with one clip a line, ``data/schema-<hash>/schema.pbtxt``, and
+``data/pace.json``. A file is written only when its content differs: unchanged inputs keep their fingerprints and stay
+cached.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Sequence
 import tensorflow as tf
 from google.protobuf import text_format
 
-from components import files
-from components.manifest import SPLITS, Manifest, ManifestError, read_manifest
-from components.quarantine import check_losses, row
-from components.video import VideoError
-from pipeline.config import Recipe
-from schemas.config import ConfigError
+from components.ingest.quarantine import check_losses, quarantine_row
+from components.manifest.reader import Manifest, read_manifest
+from components.manifest.table import SPLITS, ManifestError
+from components.media.video import VideoError
+from components.storage import files
+from pipeline import settings
+from pipeline.recipe import Recipe
+from pipeline.settings import ConfigError
 from schemas.schema import build_schema
 
 
@@ -29,6 +32,7 @@ class PreparedData:
 
     Attributes:
       manifest_dir: Folder of the ``<split>.jsonl`` files.
+      pace_file: How the training goes, as JSON. The Trainer reads it there, so that it is in no fingerprint.
       schema_file: The TensorFlow Metadata schema of the raw examples.
       splits: Names of the splits.
       heads: Label heads.
@@ -36,6 +40,7 @@ class PreparedData:
     """
 
     manifest_dir: str
+    pace_file: str
     schema_file: str
     splits: tuple[str, ...]
     heads: tuple[str, ...]
@@ -64,7 +69,7 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
             manifest.source, [f"no clip in split {recipe.evaluation.split!r}, which evaluation.split names"]
         )
     unreadable = [clip for clip in manifest.clips if clip.id in manifest.unreadable]
-    lost = [row(clip, VideoError(clip.path, "open", manifest.unreadable[clip.id])) for clip in unreadable]
+    lost = [quarantine_row(clip, VideoError(clip.path, "open", manifest.unreadable[clip.id])) for clip in unreadable]
     # Ingest would find them, too, but only after the others are decoded.
     check_losses(manifest.clips, lost, recipe.ingest.max_bad_fraction)
     num_train, batch_size = len(manifest.split("train")), recipe.train.batch_size
@@ -74,7 +79,7 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
             f"--set train.batch_size={max(1, num_train // 4)}"
         )
     splits = tuple(split for split in SPLITS if manifest.split(split))
-    data = planned(workdir, splits=splits, heads=manifest.heads, slices=manifest.slices)
+    data = locate(workdir, splits=splits, heads=manifest.heads, slices=manifest.slices)
     for split in SPLITS:
         path = os.path.join(data.manifest_dir, f"{split}.jsonl")
         if split in splits:
@@ -82,6 +87,7 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
         elif tf.io.gfile.exists(path):
             tf.io.gfile.remove(path)
     _write_if_changed(data.schema_file, _schema_text(manifest.heads, manifest.slices))
+    _write_if_changed(data.pace_file, settings.to_json(recipe.pace))
     return data, manifest
 
 
@@ -109,12 +115,13 @@ def artifact_store_problem(workdir: str) -> str:
     )
 
 
-def planned(workdir: str, *, splits: Sequence[str], heads: Sequence[str], slices: Sequence[str]) -> PreparedData:
+def locate(workdir: str, *, splits: Sequence[str], heads: Sequence[str], slices: Sequence[str]) -> PreparedData:
     """Where `prepare` puts a data set with these heads and slices."""
     # Importers cache by path, so the content is part of it.
     digest = hashlib.sha256(_schema_text(heads, slices).encode()).hexdigest()[:12]
     return PreparedData(
         manifest_dir=os.path.join(workdir, "data", "manifest"),
+        pace_file=os.path.join(workdir, "data", "pace.json"),
         schema_file=os.path.join(workdir, "data", f"schema-{digest}", "schema.pbtxt"),
         splits=tuple(splits),
         heads=tuple(heads),

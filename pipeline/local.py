@@ -39,18 +39,18 @@ class _Run:
 
     current: _Run | None = None
 
-    def __init__(self, total: int, say: Callable[[str], None]):
+    def __init__(self, total: int, echo: Callable[[str], None]):
         self.results: dict[str, NodeResult] = {}
         self.failed: NodeFailedError | None = None
-        self._started, self._total, self._say = 0, total, say
+        self._started, self._total, self._echo = 0, total, echo
 
     def start(self, node_id: str) -> None:
         self._started += 1
-        self._say(f"[{self._started:2d}/{self._total}] {node_id} …")
+        self._echo(f"[{self._started:2d}/{self._total}] {node_id} …")
 
     def finish(self, result: NodeResult) -> None:
         self.results[result.node_id] = result
-        self._say(f"      {'unchanged, from cache' if result.cached else f'done in {result.seconds:.0f} s'}")
+        self._echo(f"      {'unchanged, from cache' if result.cached else f'done in {result.seconds:.0f} s'}")
 
     def fail(self, node_id: str, error: BaseException) -> None:
         self.failed = NodeFailedError(node_id, error)
@@ -89,17 +89,17 @@ class _ReportingRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _ReportingNode
 
 
-def run_pipeline(pipeline: Pipeline, say: Callable[[str], None]) -> dict[str, NodeResult]:
+def run_pipeline(pipeline: Pipeline, echo: Callable[[str], None]) -> dict[str, NodeResult]:
     """Runs a pipeline and gives the result of each node, by node id.
 
     Args:
       pipeline: The TFX pipeline.
-      say: Called with one line per event.
+      echo: Called with one line per event.
 
     Raises:
       NodeFailedError: If a node fails.
     """
-    run = _Run.current = _Run(len(pipeline.components), say)
+    run = _Run.current = _Run(len(pipeline.components), echo)
     try:
         with _orchestrator_arguments():
             _ReportingRunner().run(pipeline)

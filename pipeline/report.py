@@ -10,15 +10,15 @@ from collections.abc import Mapping
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
 
-from components.example_gen import QUARANTINE_KEY
-from components.manifest import Manifest
-from components.model_canary import DETAIL_PROPERTY
-from components.quarantine import read_quarantine, read_summary
-from components.video import IngestConfig
-from models.evaluation import LOSS, TOP_1, TOP_5, joint_name
-from pipeline.config import Recipe
+from components.gates.model_canary import DETAIL_PROPERTY
+from components.ingest.config import IngestConfig
+from components.ingest.example_gen import QUARANTINE_KEY
+from components.ingest.quarantine import read_quarantine, read_summary
+from components.manifest.reader import Manifest
+from models.evaluation.tfma_config import LOSS, TOP_1, TOP_5, joint_name
 from pipeline.console import typed_command, typed_path
 from pipeline.local import NodeResult
+from pipeline.recipe import Recipe
 from schemas import serving
 
 _MANY = 12

@@ -6,16 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tfx.orchestration import metadata
-from tfx.orchestration.pipeline import Pipeline
 
-from components.baseline import PreviousBlessedModelStrategy
+from components.gates.baseline import PreviousBlessedModelStrategy
 from pipeline.beam import step_args
-from pipeline.config import Recipe, load_recipe
-from pipeline.dag import build_components
+from pipeline.dag import build_pipeline
 from pipeline.data import PreparedData, prepare
 from pipeline.local import NodeResult, run_pipeline
+from pipeline.recipe import Recipe, load_recipe
 from pipeline.report import summary
-from schemas.config import ConfigError
+from pipeline.settings import ConfigError
 
 
 def run(
@@ -25,7 +24,7 @@ def run(
     recipe: str,
     overrides: Iterable[str] = (),
     beam: Sequence[str] = (),
-    say: Callable[[str], None] = print,
+    echo: Callable[[str], None] = print,
 ) -> Mapping[str, NodeResult]:
     """Runs a recipe on a data set.
 
@@ -35,7 +34,7 @@ def run(
       recipe: Name of the recipe.
       overrides: ``key=value`` settings.
       beam: Beam options, as in `step_args`.
-      say: Called with each line for the user.
+      echo: Called with each line for the user.
 
     Returns:
       What each node did, by node id.
@@ -54,13 +53,13 @@ def run(
     workdir = os.path.abspath(workdir)
     settings = load_recipe(recipe, overrides)
     step_args(beam)  # A wrong option is told before anything is read.
-    say(f"Checking {data} …")
+    echo(f"Checking {data} …")
     prepared, manifest = prepare(data, workdir, settings)
-    say(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
+    echo(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
     if manifest.unreadable:
-        say(f"      {len(manifest.unreadable)} of them have no file that can be read; they go to the quarantine")
-    results = run_nodes(settings, prepared, workdir, say, beam=beam)
-    say(summary(settings, manifest, results))
+        echo(f"      {len(manifest.unreadable)} of them have no file that can be read; they go to the quarantine")
+    results = run_nodes(settings, prepared, workdir, echo, beam=beam)
+    echo(summary(settings, manifest, results))
     return results
 
 
@@ -68,7 +67,7 @@ def run_nodes(
     recipe: Recipe,
     data: PreparedData,
     workdir: str,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
     *,
     last: str = "Pusher",
     beam: Sequence[str] = (),
@@ -79,22 +78,15 @@ def run_nodes(
       ConfigError: If a Beam option is wrong.
       NodeFailedError: If a step fails.
     """
-    beam_args = step_args(beam)
-    components = build_components(
+    metadata_path = os.path.join(workdir, "metadata.db")
+    pipeline = build_pipeline(
         recipe,
         data,
         workdir=workdir,
         strategy=PreviousBlessedModelStrategy,
         decoders=len(os.sched_getaffinity(0)),
         beam=beam,
+        last=last,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(metadata_path),
     )
-    ids = [component.id for component in components]
-    pipeline = Pipeline(
-        pipeline_name="vivit",
-        pipeline_root=os.path.join(workdir, "pipeline"),
-        components=components[: ids.index(last) + 1],
-        enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(os.path.join(workdir, "metadata.db")),
-        beam_pipeline_args=beam_args,
-    )
-    return run_pipeline(pipeline, say)
+    return run_pipeline(pipeline, echo)

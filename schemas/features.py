@@ -30,6 +30,9 @@ SLICE_PREFIX = "slice/"
 # The head of a data set with one plain `label` column.
 DEFAULT_HEAD = "label"
 
+# How files of raw and of transformed examples are compressed; TFX writes them so.
+COMPRESSION = "GZIP"
+
 Storage = Literal["jpeg", "raw"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 

@@ -17,7 +17,7 @@ def build_schema(heads: Sequence[str], slices: Sequence[str] = ()) -> schema_pb2
     """Builds the schema that ExampleValidator holds the raw examples against.
 
     Args:
-      heads: Names of the label heads; each must be present, with one class name or more, in every clip.
+      heads: Names of the label heads; each must be present in every clip, with one class name: Transform makes one id.
       slices: Names of the slice columns; each has at most one value per clip and may be absent.
     """
     schema = text_format.Parse(CURATED.read_text(), schema_pb2.Schema())
@@ -25,7 +25,7 @@ def build_schema(heads: Sequence[str], slices: Sequence[str] = ()) -> schema_pb2
         feature = schema.feature.add(name=features.label_key(head), type=schema_pb2.BYTES)
         feature.presence.min_fraction = 1.0
         feature.presence.min_count = 1
-        feature.value_count.min = 1
+        feature.value_count.min = feature.value_count.max = 1
     for name in slices:
         feature = schema.feature.add(name=features.slice_key(name), type=schema_pb2.BYTES)
         feature.value_count.max = 1

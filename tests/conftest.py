@@ -61,7 +61,7 @@ def run_pipeline(data: Path, workdir: Path, *overrides: str, recipe: str = "demo
     from pipeline.run import run
 
     lines: list[str] = []
-    results = run(str(data), str(workdir), recipe=recipe, overrides=[*TINY, *overrides], say=lines.append)
+    results = run(str(data), str(workdir), recipe=recipe, overrides=[*TINY, *overrides], echo=lines.append)
     return FinishedRun(data, workdir, dict(results), lines)
 
 

@@ -8,6 +8,7 @@ import http.server
 import logging
 import os
 import threading
+import urllib.request
 from collections.abc import Iterator
 
 import fsspec
@@ -24,6 +25,8 @@ def s3_server() -> Iterator[fsspec.AbstractFileSystem]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # What a server before this one has held is held by the process.
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     saved = dict(os.environ)
     os.environ.update(
         AWS_ENDPOINT_URL=f"http://{host}:{port}",

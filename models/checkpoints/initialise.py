@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from models.checkpoints.readers import Checkpoint
-from models.vivit import Classifier, ViViTConfig, token_grid, weights_by_name
+from models.network.vivit import Classifier, ViViTConfig, token_grid, weights_by_name
 
 PositionFit = Literal["tile", "resize", "resize_tile", "interpolate"]
 Inflation = Literal["central_frame", "average_frame", "harmonic"]

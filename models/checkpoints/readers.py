@@ -22,7 +22,7 @@ import numpy as np
 
 from models.checkpoints import archives
 from models.checkpoints.msgpack import CorruptFileError, unpack
-from models.layers import LAYER_NORM_EPSILON
+from models.network.layers import LAYER_NORM_EPSILON
 
 MODULE = re.compile(r"([A-Z]\w*)_(\d+)$")
 NPZ_PREFIXES = ("opt/target/", "params/")

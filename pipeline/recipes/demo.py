@@ -7,14 +7,14 @@ Expect   top-1 0.98 or more over 4x3 views, on digits never seen in training.
 Command  vivit demo
 """
 
-from components.video import IngestConfig
-from models.augment import AugmentConfig
-from models.clips import ClipConfig, ViewsConfig
-from models.evaluation import EvaluationConfig
-from models.optimizers import OptimizerConfig, ScheduleConfig
-from models.pretrained import ModelConfig
-from models.training import TrainConfig
-from pipeline.config import DataConfig, Recipe
+from components.ingest.config import IngestConfig
+from models.checkpoints.pretrained import ModelConfig
+from models.clips.augment import AugmentConfig
+from models.clips.sampling import ClipConfig, ViewsConfig
+from models.evaluation.tfma_config import EvaluationConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimizerConfig, ScheduleConfig
+from pipeline.recipe import DataConfig, Recipe
 
 RECIPE = Recipe(
     # The digit, the manifest's other label, becomes a slice.

@@ -8,14 +8,14 @@ Expect   top-1 76.3 (paper, Table 2); the reference has no config of it: hyperpa
 Command  vivit compile --recipe kinetics400_b_fdp --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
 """
 
-from components.video import IngestConfig
-from models.augment import AugmentConfig
-from models.clips import ClipConfig, ViewsConfig
-from models.evaluation import EvaluationConfig
-from models.optimizers import OptimizerConfig, ScheduleConfig
-from models.pretrained import ModelConfig
-from models.training import TrainConfig
-from pipeline.config import DataConfig, Recipe
+from components.ingest.config import IngestConfig
+from models.checkpoints.pretrained import ModelConfig
+from models.clips.augment import AugmentConfig
+from models.clips.sampling import ClipConfig, ViewsConfig
+from models.evaluation.tfma_config import EvaluationConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimizerConfig, ScheduleConfig
+from pipeline.recipe import DataConfig, Recipe
 
 RECIPE = Recipe(
     data=DataConfig(heads=("label",), num_classes=(400,)),

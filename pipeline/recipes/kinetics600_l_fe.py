@@ -8,14 +8,14 @@ Expect   top-1 81.6 over 4x3 views (reference's model zoo).
 Command  vivit compile --recipe kinetics600_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
 """
 
-from components.video import IngestConfig
-from models.augment import AugmentConfig
-from models.clips import ClipConfig, ViewsConfig
-from models.evaluation import EvaluationConfig
-from models.optimizers import OptimizerConfig, ScheduleConfig
-from models.pretrained import ModelConfig
-from models.training import TrainConfig
-from pipeline.config import DataConfig, Recipe
+from components.ingest.config import IngestConfig
+from models.checkpoints.pretrained import ModelConfig
+from models.clips.augment import AugmentConfig
+from models.clips.sampling import ClipConfig, ViewsConfig
+from models.evaluation.tfma_config import EvaluationConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimizerConfig, ScheduleConfig
+from pipeline.recipe import DataConfig, Recipe
 
 RECIPE = Recipe(
     data=DataConfig(heads=("label",), num_classes=(600,)),

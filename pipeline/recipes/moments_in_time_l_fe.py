@@ -9,14 +9,14 @@ Expect   top-1 38.5, top-5 64.1 (paper, Table 6); the reference has no config of
 Command  vivit compile --recipe moments_in_time_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output mit.yaml
 """
 
-from components.video import IngestConfig
-from models.augment import AugmentConfig
-from models.clips import ClipConfig, ViewsConfig
-from models.evaluation import EvaluationConfig
-from models.optimizers import OptimizerConfig, ScheduleConfig
-from models.pretrained import ModelConfig
-from models.training import TrainConfig
-from pipeline.config import DataConfig, Recipe
+from components.ingest.config import IngestConfig
+from models.checkpoints.pretrained import ModelConfig
+from models.clips.augment import AugmentConfig
+from models.clips.sampling import ClipConfig, ViewsConfig
+from models.evaluation.tfma_config import EvaluationConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimizerConfig, ScheduleConfig
+from pipeline.recipe import DataConfig, Recipe
 
 RECIPE = Recipe(
     data=DataConfig(heads=("label",), num_classes=(339,)),

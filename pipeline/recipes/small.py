@@ -10,14 +10,14 @@ Where left and right are different classes, set augment.flip=0. Where you have f
 train.batch_size.
 """
 
-from components.video import IngestConfig
-from models.augment import AugmentConfig
-from models.clips import ClipConfig, ViewsConfig
-from models.evaluation import EvaluationConfig
-from models.optimizers import OptimizerConfig, ScheduleConfig
-from models.pretrained import ModelConfig
-from models.training import TrainConfig
-from pipeline.config import Recipe
+from components.ingest.config import IngestConfig
+from models.checkpoints.pretrained import ModelConfig
+from models.clips.augment import AugmentConfig
+from models.clips.sampling import ClipConfig, ViewsConfig
+from models.evaluation.tfma_config import EvaluationConfig
+from models.training.config import TrainConfig
+from models.training.optimizers import OptimizerConfig, ScheduleConfig
+from pipeline.recipe import Recipe
 
 RECIPE = Recipe(
     ingest=IngestConfig(fps=12.5, short_side=128),

@@ -101,7 +101,7 @@ def test_the_compiled_demo_runs_step_by_step_to_a_pushed_model(small_demo, tmp_p
         workdir=str(workdir),
         image="image",
         data=str(small_demo),
-        say=print,
+        echo=print,
     )
     spec = yaml.safe_load(spec_file.read_text())
     cluster = Cluster(spec, workdir / "root")

@@ -8,7 +8,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from pipeline.beam import ingest_args, step_args
-from schemas.config import ConfigError
+from pipeline.settings import ConfigError
 
 DOCUMENTED = re.findall(r"--beam ([^\s`]+)", (Path(__file__).parents[2] / "docs" / "scale.md").read_text())
 

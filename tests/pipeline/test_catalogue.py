@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from models.cost import measure_cost
-from models.vivit import ViViTConfig
+from models.network.cost import measure_cost
+from models.network.vivit import ViViTConfig
 from pipeline import recipes
 from pipeline.catalogue import figures, section
-from pipeline.config import heads_of, load_recipe
+from pipeline.recipe import heads_of, load_recipe
 
 # Published networks of tests/golden/param_counts.json by recipe.
 PUBLISHED = {

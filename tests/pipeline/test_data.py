@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from components.quarantine import TooManyBadVideosError
-from pipeline.config import load_recipe
-from pipeline.data import planned, prepare
-from schemas.config import ConfigError
+from components.ingest.quarantine import TooManyBadVideosError
+from pipeline.data import locate, prepare
+from pipeline.recipe import load_recipe
+from pipeline.settings import ConfigError
 from tests.videos import write_colour_classes
 
 
@@ -47,7 +47,7 @@ def test_a_changed_video_changes_its_manifest(folder, tmp_path):
 
 def test_a_compiled_pipeline_reads_where_the_data_is_prepared(folder, tmp_path):
     data, _ = prepare(str(folder), str(tmp_path / "run"), recipe("data.slices=[]"))
-    assert planned(str(tmp_path / "run"), splits=("train", "eval"), heads=("label",), slices=()) == data
+    assert locate(str(tmp_path / "run"), splits=("train", "eval"), heads=("label",), slices=()) == data
 
 
 def test_more_files_that_cannot_be_read_than_ingest_may_lose_are_told_before_anything_is_decoded(folder, tmp_path):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from components import files
+from components.storage import files
 from pipeline.cli import main
-from pipeline.predict import predict
+from pipeline.inference.predict import predict
 from tests.conftest import ONE_LABEL, TINY, UNGATED
-from tests.models.test_convert import convert
+from tests.models.serving.test_convert import convert
 from tests.servers import s3_server
 from tests.videos import write_colour_classes
 

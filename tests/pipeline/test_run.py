@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import logging
 import random
 import re
 
 import pytest
 
-from components.manifest import read_manifest
+from components.manifest.reader import read_manifest
 from pipeline.report import overall_metrics
 from tests.conftest import ONE_LABEL, TWO_HEADS, UNGATED, run_pipeline
 
@@ -61,9 +62,32 @@ def test_metrics_are_sliced_by_class_and_by_column(two_heads_run):
 def test_a_second_run_recomputes_nothing_and_pushes_nothing(two_heads_run):
     pushed = two_heads_run.pushed
     again = run_pipeline(two_heads_run.data, two_heads_run.workdir, *UNGATED, *TWO_HEADS)
-    assert {node for node, result in again.results.items() if not result.cached} == {"ProductionModel"}
+    assert {node for node, result in again.results.items() if not result.cached} == {"LatestBlessedModel"}
     assert two_heads_run.pushed == pushed
-    assert "9 unchanged from cache" in again.text
+    assert "10 unchanged from cache" in again.text
+
+
+def test_what_changes_no_byte_and_no_weight_decodes_nothing_and_trains_nothing(two_heads_run):
+    settings = ("ingest.max_bad_fraction=0.5", "train.eval_epochs=50", "train.checkpoint_steps=3")
+    again = run_pipeline(two_heads_run.data, two_heads_run.workdir, *UNGATED, *TWO_HEADS, *settings)
+    ran = {node for node, result in again.results.items() if not result.cached}
+    assert ran == {"QuarantineGate", "LatestBlessedModel"}
+
+
+def test_other_views_are_evaluated_anew_with_the_weights_that_are_there(two_heads_run, caplog):
+    with caplog.at_level(logging.INFO, logger="vivit.train"):
+        again = run_pipeline(two_heads_run.data, two_heads_run.workdir, *UNGATED, *TWO_HEADS, "views.temporal=1")
+    cached = {node for node, result in again.results.items() if result.cached}
+    assert {"VideoExampleGen", "Transform"} <= cached
+    assert not {"Trainer", "Evaluator"} & cached
+    assert "these weights are trained already: 5 steps" in caplog.text
+    assert not re.search(r"step \d+/5", caplog.text)
+    assert "(1x3 views)" in again.text
+    before, after = (
+        overall_metrics(run.results["Evaluator"].outputs["evaluation"][0])["verb_centre_view"]
+        for run in (two_heads_run, again)
+    )
+    assert after == before
 
 
 def test_a_worse_model_is_refused_with_its_reason_and_not_pushed(colours_run, tmp_path):

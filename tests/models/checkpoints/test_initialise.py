@@ -1,4 +1,4 @@
-"""Fitting the weights of one network to another, beyond the golden cases that `models.parity` runs."""
+"""Fitting the weights of one network to another, beyond the golden cases that `benchmarks.parity.networks` runs."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 
 from models.checkpoints.initialise import InitOptions, inflate, initialise, initialise_model, zoom
 from models.checkpoints.readers import Checkpoint
-from models.vivit import ViViTConfig, build_vivit, weights_by_name
+from models.network.vivit import ViViTConfig, build_vivit, weights_by_name
 
 CLIP_SHAPE = (4, 16, 16)
 WIDTH = 8

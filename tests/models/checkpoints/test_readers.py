@@ -15,7 +15,7 @@ import pytest
 from models.checkpoints.initialise import InitOptions, initialise_model
 from models.checkpoints.msgpack import CorruptFileError
 from models.checkpoints.readers import read_checkpoint, renumber
-from models.vivit import ViViTConfig, build_vivit
+from models.network.vivit import ViViTConfig, build_vivit
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 VIT = GOLDEN / "init_from_vit" / "sources" / "vit_token_32"

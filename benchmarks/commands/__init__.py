@@ -1,0 +1,1 @@
+"""Commands of ``vivit`` that measure; they are not in the image."""

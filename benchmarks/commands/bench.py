@@ -1,0 +1,132 @@
+"""``vivit bench``: speed and memory, each against a bare loop in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from pipeline.commands.arguments import Echo, add_recipe_arguments, count
+
+HELP = "measure speed and memory"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what can be measured, with its arguments."""
+    kinds = parser.add_subparsers(required=True, metavar="WHAT")
+
+    def add(name: str, text: str, function, recipe: str) -> argparse.ArgumentParser:
+        kind = kinds.add_parser(name, help=text, description=text)
+        kind.add_argument("--json", action="store_true")
+        kind.set_defaults(bench=function)
+        add_recipe_arguments(kind, default=recipe)
+        return kind
+
+    model = add("model", "a network against stock Keras layers", bench_model, "small")
+    model.add_argument("--mode", choices=("forward", "train"), default="train")
+    data = add("input", "the training input against bare JPEG decoding", bench_input, "kinetics400_b_fe")
+    train = add("train", "the training loop against its compiled step alone", bench_train, "small")
+    for kind in (model, data, train):
+        kind.add_argument("--batch", type=count, default=4, help="clips per step (default: 4)")
+    text = "videos to examples, against the bare loop that decodes and encodes"
+    ingest = add("ingest", text, bench_ingest, "kinetics400_b_fe")
+    ingest.add_argument("--clips", type=count, default=300, help="clips of 10 s 340x256 of a turn (default: 300)")
+    ingest.add_argument("--workers", type=count, default=2, help="parallel decoders (default: 2)")
+    segments = add("segments", "segments of a long video, against one decode of it", bench_segments, "kinetics400_b_fe")
+    segments.add_argument("--minutes", type=count, default=30, help="length of the video (default: 30)")
+    segments.add_argument("--segments", type=count, default=200, help="how many (default: 200)")
+
+
+def main(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Measures."""
+    arguments.bench(arguments, echo)
+
+
+def bench_model(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times a network against stock Keras layers."""
+    from benchmarks.model import bench_model as bench
+    from benchmarks.model import describe
+    from pipeline.recipe import heads_of, load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    heads = heads_of(recipe)
+    classes = dict(zip(heads, recipe.data.num_classes or [10] * len(heads), strict=True))
+    result = bench(
+        recipe.model, clip_shape=recipe.clip.shape, heads=classes, batch=arguments.batch, mode=arguments.mode
+    )
+    echo(json.dumps(result) if arguments.json else describe(result))
+
+
+def bench_input(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times the training input against bare JPEG decoding."""
+    import tempfile
+    from pathlib import Path
+
+    from benchmarks.input import bench_input as bench
+    from benchmarks.input import write_bench_clips
+    from pipeline.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        # Long enough for no frame to be shown twice, which would be decoded once.
+        source = write_bench_clips(Path(folder), frames=recipe.clip.num_frames * recipe.clip.stride)
+        rates = bench(source, clip=recipe.clip, augmentation=recipe.augment, batch_size=arguments.batch)
+    if arguments.json:
+        echo(json.dumps(dataclasses.asdict(rates)))
+        return
+    echo(f"pipeline {rates.pipeline:.1f} clips/s, bare JPEG decode {rates.decode:.1f} clips/s on {rates.cores} cores:")
+    echo(f"share {rates.share:.2f}; memory grew by {rates.memory_growth:.1%} over {rates.clips} clips")
+    echo(f"augmentation on the device: {rates.augment:.1f} clips/s")
+
+
+def bench_train(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times the training loop against its compiled step alone."""
+    import tempfile
+    from pathlib import Path
+
+    from benchmarks.input import write_bench_clips
+    from benchmarks.train import bench_train as bench
+    from pipeline.recipe import load_recipe
+    from schemas.features import DEFAULT_HEAD
+
+    overrides = [*arguments.overrides, f"train.batch_size={arguments.batch}"]
+    recipe = load_recipe(arguments.recipe, overrides)
+    config = dataclasses.replace(recipe.weights_config((DEFAULT_HEAD,)), storage="jpeg")
+    side = recipe.ingest.short_side
+    with tempfile.TemporaryDirectory() as folder:
+        rates = bench(config, write_bench_clips(Path(folder), size=(side, side * 4 // 3)))
+    if arguments.json:
+        echo(json.dumps(dataclasses.asdict(rates)))
+        return
+    echo(
+        f"training loop {rates.clips_per_second:.1f} clips/s ({rates.steps_per_second:.2f} steps/s), "
+        f"compiled step alone {rates.bare_clips_per_second:.1f} clips/s:"
+    )
+    echo(f"share {rates.share:.2f}; {rates.input_wait:.0%} of the time waiting for input")
+
+
+def bench_ingest(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times ingest against the bare loop: decode, resize, encode."""
+    from benchmarks.ingest import bench_ingest as bench
+    from benchmarks.ingest import describe
+    from pipeline.recipe import load_recipe
+
+    config = load_recipe(arguments.recipe, arguments.overrides).ingest
+    result = bench(config, clips=arguments.clips, workers=arguments.workers)
+    echo(json.dumps(result) if arguments.json else describe(result))
+
+
+def bench_segments(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times many segments of one long video against one decode of it."""
+    from benchmarks.segments import bench_segments as bench
+    from pipeline.recipe import load_recipe
+
+    config = load_recipe(arguments.recipe, arguments.overrides).ingest
+    rates = bench(config, minutes=arguments.minutes, segments=arguments.segments)
+    if arguments.json:
+        echo(json.dumps({**dataclasses.asdict(rates), "ratio": rates.ratio}))
+        return
+    cost = (
+        f"{rates.segment_seconds:.1f} s, one bare decode of it {rates.decode_seconds:.1f} s: {rates.ratio:.2f} decodes"
+    )
+    echo(f"{rates.segments} segments of 1 to 5 s of a video of {rates.minutes} minutes: {cost}")

@@ -1,0 +1,92 @@
+"""Measures what many segments of one long video cost, against decoding that video once from end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+
+from benchmarks.ingest import SECONDS, SPLIT, ingest, write_videos
+from components.ingest.config import IngestConfig
+from components.manifest.reader import Clip
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentRates:
+    """What was measured.
+
+    Attributes:
+      minutes: Length of the video, whose picture is 340x256 at 25 frames per second.
+      segments: Segments of 1 to 5 s, anywhere in it.
+      segment_seconds: What one worker took to decode, resize, encode and write them, seconds.
+      decode_seconds: What one bare decode of the whole video took, seconds.
+    """
+
+    minutes: int
+    segments: int
+    segment_seconds: float
+    decode_seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Cost of the segments, in decodes of the whole video."""
+        return self.segment_seconds / self.decode_seconds
+
+
+def bench_segments(config: IngestConfig, *, minutes: int = 30, segments: int = 200) -> SegmentRates:
+    """Ingests segments of a long video, with one worker.
+
+    Args:
+      config: How frames are stored.
+      minutes: Length of the video.
+      segments: How many; they overlap as chance has it.
+    """
+    # Loaded before the clock starts.
+    import components.ingest.example_gen  # noqa: F401
+
+    # Its lines would stand in what is measured, and in JSON.
+    logging.getLogger("vivit.ingest").setLevel(logging.WARNING)
+    rng = np.random.default_rng(0)
+    starts, lengths = rng.uniform(0, 60 * minutes - 5, segments), rng.uniform(1, 5, segments)
+    with tempfile.TemporaryDirectory() as folder:
+        video = _write_long_video(Path(folder), minutes)
+        clips = [
+            Clip(f"{number}", video, video, SPLIT, {"label": "any"}, {}, start, start + length)
+            for number, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True))
+        ]
+        begin = time.perf_counter()
+        _decode(video)
+        decoded = time.perf_counter()
+        ingest(clips, os.path.join(folder, "ingest"), config, workers=1)
+        return SegmentRates(minutes, segments, time.perf_counter() - decoded, decoded - begin)
+
+
+def _write_long_video(folder: Path, minutes: int) -> str:
+    """A short video again and again, without encoding it again."""
+    (short,) = write_videos(folder, 1, SECONDS)
+    path = str(folder / "long.mp4")
+    with av.open(path, "w") as long:
+        copy = None
+        for number in range(minutes * 60 // SECONDS):
+            with av.open(short) as source:
+                stream = source.streams.video[0]
+                copy = copy or long.add_stream_from_template(stream)
+                shift = round(number * SECONDS / stream.time_base)
+                for packet in source.demux(stream):
+                    if packet.dts is not None:
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, copy
+                        long.mux(packet)
+    return path
+
+
+def _decode(video: str) -> None:
+    with av.open(video) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for _ in container.decode(video=0):
+            pass

@@ -1,0 +1,125 @@
+"""How fast the whole training loop is, and how near to its compiled step alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from models.checkpoints.pretrained import build_model
+from models.clips import input_pipeline
+from models.clips.input_pipeline import Source
+from models.training.config import PaceConfig, WeightsConfig
+from models.training.loop import Split, train_steps
+from models.training.optimizers import build_optimizer
+from models.training.progress import WAIT
+from models.training.steps import train_step
+
+# Steps of each turn that are not timed: they use up the batches that were made while the other had its turn.
+_UNTIMED = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainRates:
+    """Result of `bench_train`.
+
+    Attributes:
+      steps_per_second: Of the loop: input, step, metrics, log and a checkpoint each turn; median over the turns.
+      clips_per_second: The same in clips.
+      bare_clips_per_second: Of the compiled step alone, on one batch that stays where it is.
+      share: Median over the turns of loop / bare.
+      input_wait: Share of the loop's time spent waiting for its next batch.
+    """
+
+    steps_per_second: float
+    clips_per_second: float
+    bare_clips_per_second: float
+    share: float
+    input_wait: float
+
+
+def bench_train(config: WeightsConfig, source: Source, *, rounds: int = 5, steps: int = 20) -> TrainRates:
+    """Times the loop and its step in turns, so that both see the same machine.
+
+    Args:
+      config: What is trained; each round writes a checkpoint, which is more often than in any recipe.
+      source: Clips with the labels of `config.heads`.
+      rounds: Turns, after one that warms up.
+      steps: Timed steps of each turn, one execution each.
+    """
+    counts = source.count_labels()
+    classes = {head: [str(index) for index in range(max(by_id) + 2)] for head, by_id in counts.items()}
+    training_clips = Split(source, classes, counts)
+    turn = steps + _UNTIMED
+    # One step more than is run: the last one would be followed by an evaluation.
+    epochs = ((rounds + 1) * turn + 1) / config.train.epoch_steps(training_clips.count)
+    train = dataclasses.replace(config.train, epochs=epochs)
+    config = dataclasses.replace(config, train=train)
+    pace = PaceConfig(strategy="one", checkpoint_steps=turn, eval_epochs=1e9)
+
+    def build():
+        return build_model(
+            config.model, clip_shape=config.clip.shape, heads={head: len(names) for head, names in classes.items()}
+        )
+
+    bare = _bare_step(build(), config, training_clips)
+    loops, bares, waits = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = {"checkpoints": f"{folder}/checkpoints", "log_dir": f"{folder}/logs"}
+        strategy = tf.distribute.get_strategy()
+        loop = train_steps(build(), strategy, config, pace, training_clips, training_clips, **arguments)
+
+        def one_step() -> float:
+            return float(next(loop)[1][WAIT][0])
+
+        for _ in range(rounds + 1):
+            waited, seconds = _time(one_step, steps)
+            loops.append(steps / seconds)
+            waits.append(waited / seconds)
+            bares.append(steps / _time(bare, steps)[1])
+    del loops[0], bares[0], waits[0]
+    return TrainRates(
+        steps_per_second=statistics.median(loops),
+        clips_per_second=statistics.median(loops) * train.batch_size,
+        bare_clips_per_second=statistics.median(bares) * train.batch_size,
+        share=statistics.median(loop / bare for loop, bare in zip(loops, bares, strict=True)),
+        input_wait=statistics.median(waits),
+    )
+
+
+def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[[], float]:
+    optimizer = build_optimizer(config.train.optimizer, 100)
+    optimizer.build(model.trainable_variables)
+    step = tf.function(
+        train_step(
+            model,
+            optimizer,
+            config.augment,
+            clipping=config.train.optimizer,
+            label_smoothing=config.train.label_smoothing,
+            jit_compile=config.train.jit_compile,
+        )
+    )
+    batches = input_pipeline.train_dataset(
+        training_clips.source,
+        clip=config.clip,
+        augmentation=config.augment,
+        batch_size=config.train.batch_size,
+        num_examples=training_clips.count,
+        seed=config.train.seed,
+    )
+    batch = {name: value for name, value in next(iter(batches)).items() if name != "id"}
+    return lambda: float(step(batch)["loss"])
+
+
+def _time(step: Callable[[], float], steps: int) -> tuple[float, float]:
+    """Sum of what `step` gives, and seconds, of so many steps after those that are not timed."""
+    for _ in range(_UNTIMED):
+        step()
+    started = time.perf_counter()
+    total = sum(step() for _ in range(steps))
+    return total, time.perf_counter() - started

@@ -1,0 +1,1 @@
+"""What stops a run or a push: the validator of the data, the canary of the model, the baseline."""

@@ -1,0 +1,141 @@
+"""VideoExampleGen: videos in, raw examples out (one per clip), and a quarantine of what could not be decoded.
+
+The input files are the JSON lines of `Clip` (components/manifest/reader.py), one file per split. A bad video costs its
+own clip: the clip becomes a row of the quarantine artifact. Whether too many are lost, QuarantineGate decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import apache_beam as beam
+import tensorflow as tf
+from tfx.components.example_gen import utils, write_split
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, channel, standard_artifacts
+from tfx.types.artifact import Artifact
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_BASE_KEY, INPUT_CONFIG_KEY, FileBasedExampleGenSpec
+from tfx.utils import proto_utils
+
+from components.ingest import quarantine
+from components.ingest.config import ExamplesConfig
+from components.ingest.shards import WriteShards, write_plan
+from components.manifest.reader import Clip
+from components.media.config import part
+
+INGEST_KEY = "ingest"
+QUARANTINE_KEY = "quarantine"
+
+# Shards under way and their plan, below the examples; gone when all shards are there.
+_UNFINISHED = "unfinished"
+
+
+class Quarantine(Artifact):
+    """Clips that could not be decoded: JSON lines of id, path, stage, reason and bytes, one file per split."""
+
+    # Kubeflow imports the class by this name; see components/__init__.py.
+    TYPE_NAME = "components.Quarantine"
+
+
+class VideoExampleGenSpec(FileBasedExampleGenSpec):
+    """FileBasedExampleGen's spec, with the ingest configuration (JSON) and the quarantine."""
+
+    PARAMETERS = {**FileBasedExampleGenSpec.PARAMETERS, INGEST_KEY: ExecutionParameter(type=str)}
+    OUTPUTS = {**FileBasedExampleGenSpec.OUTPUTS, QUARANTINE_KEY: ChannelParameter(type=Quarantine)}
+
+
+class VideoExampleGenExecutor(BaseBeamExecutor):
+    """Plans the shards and writes them with Beam.
+
+    TFX's own executor shuffles the examples before it writes them, into as many shards as there are workers.
+    """
+
+    def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
+        """Writes the examples and the quarantine.
+
+        Raises:
+          ClipsUnaccountedError: If a clip came out twice, or not at all.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
+        lost_uri = artifact_utils.get_single_uri(output_dict[QUARANTINE_KEY])
+        input_base = exec_properties[INPUT_BASE_KEY]
+        input_config = example_gen_pb2.Input()
+        proto_utils.json_to_proto(exec_properties[INPUT_CONFIG_KEY], input_config)
+        manifests = {split.name: split.pattern for split in input_config.splits}
+        clips = [
+            Clip.from_json(line)
+            for pattern in manifests.values()
+            for line in quarantine.read_lines(os.path.join(input_base, pattern))
+        ]
+        config = ExamplesConfig(**json.loads(exec_properties[INGEST_KEY]))
+
+        self._write(clips, examples.uri, lost_uri, list(manifests), config)
+        examples.split_names = artifact_utils.encode_split_names(list(manifests))
+        examples_utils.set_payload_format(examples, exec_properties["output_data_format"])
+        examples_utils.set_file_format(examples, write_split.to_file_format_str(exec_properties["output_file_format"]))
+        quarantine.check_accounted(clips, quarantine.read_summary(lost_uri))
+
+    def _write(
+        self, clips: list[Clip], examples_uri: str, lost_uri: str, splits: list[str], config: ExamplesConfig
+    ) -> None:
+        unfinished = os.path.join(examples_uri, _UNFINISHED)
+        # A try before this one may have planned otherwise.
+        for folder in (unfinished, *(os.path.join(examples_uri, f"Split-{split}") for split in splits)):
+            if tf.io.gfile.isdir(folder):
+                tf.io.gfile.rmtree(folder)
+            tf.io.gfile.makedirs(folder)
+        tf.io.gfile.makedirs(lost_uri)
+        plan = os.path.join(unfinished, "plan.jsonl")
+        shards = write_plan(plan, clips, config)
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(shards)
+                | "Spread" >> beam.Reshuffle()
+                | "Write" >> beam.ParDo(WriteShards(plan, examples_uri, config))
+                | "Together" >> beam.GroupBy(lambda _: 0)
+                | "Quarantine" >> beam.MapTuple(lambda _, found: quarantine.write_quarantine(lost_uri, splits, found))
+            )
+        tf.io.gfile.rmtree(unfinished)
+
+
+class VideoExampleGen(FileBasedExampleGen):
+    """Ingests the clips of prepared manifests.
+
+    Outputs: `examples` (raw examples, see schemas/features.py) and `quarantine`.
+    """
+
+    SPEC_CLASS = VideoExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(VideoExampleGenExecutor)
+
+    def __init__(self, input_base: str, splits: tuple[str, ...], ingest: ExamplesConfig):
+        """Makes the component.
+
+        Args:
+          input_base: Folder (any URI) with one ``<split>.jsonl`` of `Clip` rows per split.
+          splits: Names of the splits.
+          ingest: What the examples depend on. What a config has beyond that is no part of the fingerprint.
+        """
+        input_config = example_gen_pb2.Input(
+            splits=[example_gen_pb2.Input.Split(name=name, pattern=f"{name}.jsonl") for name in splits]
+        )
+        spec = VideoExampleGenSpec(
+            input_base=input_base,
+            input_config=input_config,
+            output_config=utils.make_default_output_config(input_config),
+            output_data_format=example_gen_pb2.FORMAT_TF_EXAMPLE,
+            output_file_format=example_gen_pb2.FORMAT_TFRECORDS_GZIP,
+            ingest=json.dumps(dataclasses.asdict(part(ExamplesConfig, ingest)), sort_keys=True),
+            examples=channel.Channel(type=standard_artifacts.Examples),
+            quarantine=channel.Channel(type=Quarantine),
+        )
+        # FileBasedExampleGen's own __init__ builds the stock spec; its base takes ours.
+        super(FileBasedExampleGen, self).__init__(spec=spec)

@@ -1,0 +1,1 @@
+"""From tables, folders and annotations to checked clips; works without TFX."""

@@ -1,0 +1,114 @@
+"""One row of a table of labelled videos, with types: what `components.manifest.table` reads as text.
+
+Contract: the only place where a column has a meaning. What a row lacks or gets wrong is told with its place; who needs
+the row decides whether that matters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from components.manifest.table import SPLITS, split_named
+from schemas import features
+
+# What has a meaning, besides label and label/<head>; every other column is a slice.
+PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
+
+
+def head_of(column: str) -> str | None:
+    """The head whose classes a column holds; None of any other column."""
+    if column == "label":
+        return features.DEFAULT_HEAD
+    return column.removeprefix(features.LABEL_PREFIX) if column.startswith(features.LABEL_PREFIX) else None
+
+
+def label_columns(columns: Iterable[str]) -> dict[str, str]:
+    """The columns of classes by head, in the order of `columns`."""
+    return {head: column for column in columns if (head := head_of(column)) is not None}
+
+
+class Segment(NamedTuple):
+    """A part of a video in seconds; None where the row does not say it."""
+
+    start: float | None
+    end: float | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole video."""
+        return self.start is None and self.end is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+      where: Its place, as an editor counts lines.
+      path: The video, as it is written; empty if there is none.
+      labels: Class by head; a head without a class is left out.
+      segment: Start and end; None for a time that is not told, or is none.
+      split: train, eval or test; empty if none is told, or one that is none.
+      group, id: As they are written; empty if they are not.
+      slices: Values of the other columns; empty ones are left out.
+      bad_times: What is wrong with start and end, with the place.
+      bad_split: What is wrong with the split, with the place; empty if nothing is.
+    """
+
+    where: str
+    path: str
+    labels: Mapping[str, str]
+    segment: Segment
+    split: str
+    group: str
+    id: str
+    slices: Mapping[str, str]
+    bad_times: tuple[str, ...]
+    bad_split: str
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All that is wrong with it."""
+        return (*self.bad_times, *([self.bad_split] if self.bad_split else ()))
+
+
+def parse_row(where: str, row: Mapping[str, str]) -> Row:
+    """Gives the text of a row its meaning.
+
+    Args:
+      where: The place of the row, for messages.
+      row: Text by column.
+    """
+    bad_times: list[str] = []
+    segment = Segment(*(seconds(row, column, where, bad_times) for column in ("start", "end")))
+    split = row.get("split", "")
+    known = split_named(split)
+    return Row(
+        where=where,
+        path=row.get("path", ""),
+        labels={head: row[column] for head, column in label_columns(row).items() if row[column]},
+        segment=segment,
+        split=known or "",
+        group=row.get("group", ""),
+        id=row.get("id", ""),
+        slices={c: value for c, value in row.items() if value and c not in PLAIN_COLUMNS and head_of(c) is None},
+        bad_times=tuple(bad_times),
+        bad_split=f"{where}: split {split!r}; wanted {', '.join(SPLITS)} or nothing" if split and not known else "",
+    )
+
+
+def seconds(row: Mapping[str, str], column: str, where: str, problems: list[str]) -> float | None:
+    """The time in a column, or None where it is empty; adds to `problems` what is no time."""
+    text = row.get(column)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        problems.append(f"{where}: {column} {text!r} is not a time in seconds")
+        return None
+    return value

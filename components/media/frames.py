@@ -1,0 +1,299 @@
+"""Opens a video and gives its frames with the times at which a player shows them.
+
+Contract: times count from the first frame, in seconds, and come from timestamps, never from counts or rates that a
+header tells; whatever is wrong with a file becomes a `VideoError` that says so in words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import operator
+import os
+import re
+import stat
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+
+from components.media.orientation import Orientation, orientation
+
+# Formats that are opened. Of FFmpeg's others some (concat, hls, dash, sdp, image2) open whatever files a text names, be
+# it called .mp4; the rest are pictures, sound, subtitles and games.
+_FORMATS = (
+    "mov,matroska,avi,asf,flv,mpeg,mpegts,mpegvideo,ogg,gif,apng,mjpeg,mjpeg_2000,mpjpeg,h261,h263,h264,hevc,vvc,m4v,vc1,"
+    "vc1test,dirac,av1,obu,ivf,avs2,avs3,cavsvideo,dv,mxf,gxf,nut,nsv,nuv,rm,swf,wtv,dhav,flic,roq,smk,yuv4mpegpipe"
+)
+# Formats with an index of keyframes. Others seek to anywhere, so they are read from their beginning.
+_INDEXED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# Formats that tell when a frame is decoded (some files of the last two do), not when it is shown, which differs where
+# frames are stored out of order: a frame is shown at the time of the packet at which the decoder lets go of it.
+_UNTOLD_FORMATS = {"avi", "asf", "mxf"}
+# Formats whose clock may start anew midway, as files are joined by putting one behind the other. A step back is such a
+# start, and one of more seconds than this (FFmpeg's own limit).
+_JOINED_FORMATS, _LONGEST_STEP = {"mpegts", "mpeg"}, 10
+# Containers round timestamps to the tick of their clock. A clock coarser than this one counts frames, and is exact.
+_MOST_ROUNDING = Fraction(1, 1000)
+# More than this share of a video must be missing at its end for it to count as cut off: containers round.
+_CUT_OFF = Fraction(1, 10)
+# Formats that tell how long the whole file is, in which sound may go on after the last picture.
+_WHOLE_FORMATS = {"flv", "asf"}
+# Sizes of one video for different bandwidths have one shape, but for this share: they are rounded to whole pixels.
+_ROUNDED_SHAPE = 0.01
+# What FFmpeg answers where a file is not as it ought to be, depending on which part of it notices; and what that means.
+_MALFORMED = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError)
+_MALFORMED_CODES = (errno.EAGAIN, errno.EINVAL, errno.EPERM)
+_MALFORMED_WORDS = {
+    "open": "it is no video, or its header or index is lost",
+    "decode": "it is damaged, incomplete or encrypted, or its frames are larger than ingest.max_pixels",
+}
+# A seek may land on a keyframe that is decoded before its target but shown after it; then one from further back.
+_FURTHER_BACK = 10
+
+
+class VideoError(ValueError):
+    """A clip cannot be decoded: `stage` (open, decode, segment) and `reason`, in words."""
+
+    def __init__(self, path: str, stage: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.stage, self.reason = path, stage, reason
+
+
+class TimedFrame(NamedTuple):
+    """A frame, when it is shown, the shape of its pixels, and which way up they are."""
+
+    time: Fraction  # seconds from the first frame
+    duration: Fraction  # seconds
+    rounding: Fraction  # of the container's clock, seconds
+    aspect: Fraction  # width over height of a pixel
+    orientation: Orientation
+    frame: VideoFrame
+
+
+class Video:
+    """An open video; made by `open_video`.
+
+    Attributes:
+      seekable: Whether frames may be asked for more than once.
+    """
+
+    def __init__(self, path: str, container: av.container.InputContainer, stream: av.VideoStream):
+        self._path, self._container, self._stream = path, container, stream
+        format_name = container.format.name
+        self._untold = format_name in _UNTOLD_FORMATS
+        self._timestamp = operator.attrgetter("dts" if self._untold else "pts")
+        self._longest_step = int(_LONGEST_STEP / stream.time_base) if format_name in _JOINED_FORMATS else None
+        self._skipped = Fraction(0)
+        self._last_packets: dict[int, av.Packet] = {}
+        self._decoded = self._decode()
+        self._first = first = next(self._decoded, None)
+        # Times count from the first frame, which is not always where the container says that the stream starts.
+        self._origin = self._timestamp(first) if first else None
+        # What a recording that starts midway has before its first keyframe counts, but cannot be shown or sought.
+        self._late = max(0, (self._origin or 0) - (stream.start_time or 0))
+        self.seekable = self._origin is not None and format_name in _INDEXED_FORMATS and not self._late
+        self._told_aspect = stream.sample_aspect_ratio or Fraction(1)
+        self._first_coded = self._coded(first) if first else None
+        self._orientation = (orientation(first) if first else None) or Orientation()
+
+    def frames(self, start: Fraction) -> Iterator[TimedFrame]:
+        """Yields the frames from a keyframe at or before `start` on; those of a video not seekable only once.
+
+        Raises:
+          VideoError: Where a frame cannot be decoded.
+        """
+        stream, tick, ends = self._stream, self._stream.time_base, Fraction(0)
+        usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
+        coded, aspect, upright = self._first_coded, self._told_aspect, self._orientation
+        origin, last, least = self._origin, self._origin, 0
+        with _in_words(self._path, "decode"):
+            for frame in self._from_keyframe(start):
+                timestamp = self._timestamp(frame)
+                if timestamp is None or origin is None:
+                    # Raw streams have no timestamps: each frame starts where the one before it ends. Nor have frames
+                    # that are held back until the file ends, where packets are timed.
+                    time = ends
+                else:
+                    step = timestamp - last
+                    least = min(least or step, step or least)
+                    if self._longest_step and not 0 <= step <= self._longest_step:
+                        origin = timestamp - ends / tick
+                        self._skipped = max(self._skipped, (origin - self._origin) * tick)
+                    time, last = (timestamp - origin) * tick, timestamp
+                duration = (least if self._untold else frame.duration or 0) * tick or usual
+                ends = time + duration
+                # What a stream changes, it tells before a keyframe.
+                if frame.key_frame:
+                    upright = orientation(frame) or upright
+                    told = self._coded(frame)
+                    if told != coded:
+                        coded, aspect = told, self._aspect(told)
+                yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, upright, frame)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Decodes on from where the container stands."""
+        for packet in self._container.demux():
+            if packet.dts is not None:
+                self._last_packets[packet.stream.index] = packet
+            if packet.stream is self._stream:
+                yield from packet.decode()
+
+    def _coded(self, frame: VideoFrame) -> tuple[int, int, Fraction | None]:
+        """Width and height in pixels, and aspect of a pixel, as the stream tells them before a frame."""
+        return frame.width, frame.height, self._stream.codec_context.sample_aspect_ratio
+
+    def _aspect(self, coded: tuple[int, int, Fraction | None]) -> Fraction:
+        """Width over height of a pixel, such that the picture has the shape of the first one, but for rounding."""
+        (width, height, aspect), (first_width, first_height, first_aspect) = coded, self._first_coded
+        told = self._told_aspect if aspect == first_aspect else aspect or Fraction(1)
+        of_first = self._told_aspect * first_width * height / (first_height * width)
+        return of_first if abs(told / of_first - 1) < _ROUNDED_SHAPE else told
+
+    def _from_keyframe(self, start: Fraction) -> Iterator[VideoFrame]:
+        fresh, self._first = self._first, None
+        if not self.seekable or (fresh is not None and start <= 0):
+            return itertools.chain([fresh] if fresh else [], self._decoded)
+        for target in (start, start - _FURTHER_BACK, Fraction(0)):
+            timestamp = self._origin + max(0, int(target / self._stream.time_base))
+            self._container.seek(timestamp, stream=self._stream, backward=True)
+            self._decoded = self._decode()
+            landed = next(self._decoded, None)
+            if landed is not None and landed.pts is not None and landed.pts <= timestamp:
+                break
+        return itertools.chain([landed] if landed else [], self._decoded)
+
+    def keyframe_before(self, start: Fraction) -> Fraction:
+        """The time of the last keyframe at or before `start` that the index tells of, or 0."""
+        if not self.seekable:
+            return Fraction(0)
+        entries = self._stream.index_entries
+        place = entries.search_timestamp(self._origin + int(start / self._stream.time_base))
+        return (entries[place].timestamp - self._origin) * self._stream.time_base if place >= 0 else Fraction(0)
+
+    def check_whole(self, ends: Fraction) -> None:
+        """Raises VideoError if the last frame ends well before the time that the container tells, or is not whole."""
+        told = self._told_length()
+        if self._container.format.name in _WHOLE_FORMATS:
+            sound = (packet.dts * packet.time_base for packet in self._last_packets.values())
+            ends = max((self._origin or 0) * self._stream.time_base + ends, *sound)
+        # A frame has a byte at least: a length that no file of this size can have is not believed.
+        believed = told * (self._stream.average_rate or 0) <= self._container.size
+        if believed and ends < told * (1 - _CUT_OFF):
+            reason = f"it is cut off: it ends at {float(ends):.1f} s of {float(told):.1f} s"
+            raise VideoError(self._path, "decode", reason)
+        # A GIF tells no length, but each of its pictures where it ends.
+        packet = self._last_packets.get(self._stream.index)
+        if self._container.format.name == "gif" and packet is not None and not _is_whole_gif(bytes(packet)):
+            raise VideoError(self._path, "decode", f"it is cut off: it ends within the picture at {float(ends):.1f} s")
+
+    def _told_length(self) -> Fraction:
+        """Seconds that the container says the video lasts, from its first frame on; 0 where it says nothing."""
+        stream, tick, origin = self._stream, self._stream.time_base, self._origin or 0
+        if self._container.format.name in _WHOLE_FORMATS:
+            return Fraction(self._container.duration or 0, av.time_base)
+        # FFmpeg makes an AVI as long as its file is; the header counts the frames that it ought to have.
+        length = max(stream.duration or 0, stream.frames if self._container.format.name == "avi" else 0)
+        if length:
+            return (length - self._late) * tick - self._skipped
+        # Matroska and WebM tell the time at which a track ends in a tag.
+        tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+        if not tag:
+            return Fraction(0)
+        hours, minutes, seconds = map(Fraction, tag.groups())
+        return hours * 3600 + minutes * 60 + seconds - origin * tick
+
+
+def _is_whole_gif(packet: bytes) -> bool:
+    """Whether the first picture in a packet of a GIF ends in it (GIF89a, sections 15 to 23)."""
+
+    def behind_blocks(at: int) -> int:
+        while packet[at]:
+            at += 1 + packet[at]
+        return at + 1
+
+    def table(flags: int) -> int:
+        return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+    try:
+        at = 13 + table(packet[10]) if packet.startswith(b"GIF8") else 0
+        while packet[at : at + 1] == b"!":
+            at = behind_blocks(at + 2)
+        behind_blocks(at + 11 + table(packet[at + 9]))
+    except IndexError:
+        return False
+    return True
+
+
+def open_container(path: str, limits: dict[str, str] | None = None) -> av.container.InputContainer:
+    """Opens a local video, and no file but it: no playlist, whatever it is called, and no protocol.
+
+    Args:
+      path: A local file, be it called `pipe:0`.
+      limits: Options of FFmpeg.
+    """
+    options = {"format_whitelist": _FORMATS, **(limits or {})}
+    return av.open(os.path.abspath(path), metadata_errors="ignore", options=options)
+
+
+def shown_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The video stream that a player shows: the default one, or the first; never the cover of a song."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    return next((s for s in streams if s.disposition & Disposition.default), streams[0] if streams else None)
+
+
+@contextlib.contextmanager
+def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]:
+    """Opens the video stream that a player shows.
+
+    Args:
+      path: A local file; a remote one is copied first, see `components.media.decoder.local_copy`.
+      max_bytes: Largest file that is opened.
+      max_pixels: Most pixels of a frame; a decoder refuses a larger one before it takes memory for it.
+
+    Raises:
+      VideoError: If the file cannot be opened, is too large, or has no video stream.
+    """
+    with _in_words(path, "open"):
+        status = os.stat(path)
+    size = status.st_size
+    if size == 0 and stat.S_ISREG(status.st_mode):
+        raise VideoError(path, "open", "it is empty: zero bytes")
+    if size > max_bytes:
+        raise VideoError(path, "open", f"it has {size} bytes, more than ingest.max_bytes = {max_bytes}")
+    limits = {"max_pixels": str(max_pixels)}
+    with contextlib.ExitStack() as stack:
+        with _in_words(path, "open"):
+            container = stack.enter_context(open_container(path, limits))
+        stream = shown_stream(container)
+        if stream is None:
+            raise VideoError(path, "open", "it has no video stream")
+        if stream.codec_context is None:
+            raise VideoError(path, "open", "there is no decoder for its video stream")
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > max_pixels:
+            reason = f"its frames are {width}x{height} pixels, more than ingest.max_pixels = {max_pixels}"
+            raise VideoError(path, "open", reason)
+        stream.codec_context.options = limits
+        stream.codec_context.thread_count = 1
+        with _in_words(path, "decode"):
+            video = Video(path, container, stream)
+        yield video
+
+
+@contextlib.contextmanager
+def _in_words(path: str, stage: str) -> Iterator[None]:
+    # PyAV numbers the streams when it opens a file, and fails so at a packet of one that begins later.
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if stage == "open" and isinstance(error, av.error.ArgumentError):
+            reason = "it is no video, but a picture, sound, text, or a list of other files"
+        elif isinstance(error, _MALFORMED) or getattr(error, "errno", None) in _MALFORMED_CODES:
+            reason = _MALFORMED_WORDS[stage]
+        raise VideoError(path, stage, f"cannot {stage} it: {reason}") from error

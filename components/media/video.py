@@ -1,0 +1,196 @@
+"""Decodes segments of one video to JPEG frames.
+
+Contract: frames are chosen by timestamp, never by count or header; what is stored is what a player shows, upright and
+with square pixels; and whatever is wrong with a file becomes a `VideoError` that says so in words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from components.media.config import DecodeConfig
+from components.media.frames import TimedFrame, Video, VideoError, open_video
+from components.media.picture import Painter
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredClip:
+    """The frames of one clip as they are stored.
+
+    Attributes:
+      frames: JPEG bytes of the T frames, in time order.
+      size: (height, width) in pixels.
+      fps: Stored frames per second.
+      start: Start of the clip in its video, seconds.
+      short: Whether its video had fewer than `min_frames`, of which `short_clips` made these.
+    """
+
+    frames: tuple[bytes, ...]
+    size: tuple[int, int]
+    fps: float
+    start: float
+    short: bool
+
+    @property
+    def duration(self) -> float:
+        """Length of the clip, in seconds."""
+        return len(self.frames) / self.fps
+
+
+def store_clip(path: str, config: DecodeConfig, *, start: float = 0.0, end: float | None = None) -> StoredClip:
+    """Decodes ``[start, end)`` of a video at `config.fps` and encodes its frames as JPEG.
+
+    The frame stored for time t is the one that a player shows at t. Variable frame rates need no special care.
+
+    Args:
+      path: A local file.
+      config: Rate, size and quality of the stored frames; the limits.
+      start: Seconds from the first frame of the video.
+      end: Seconds from the first frame; None for the end of the video.
+
+    Raises:
+      VideoError: If the file cannot be opened, or decoded, or has no frame in the segment; if its frames end before
+        the segment does and well before the time that its container tells; if a frame is damaged, or the picture
+        changes its shape; if it is over a limit; or if the clip is short and `config.short_clips` is "drop".
+    """
+    ((_, stored),) = store_segments(path, [(start, end)], config)
+    if isinstance(stored, VideoError):
+        raise stored
+    return stored
+
+
+def store_segments(
+    path: str, segments: Sequence[tuple[float, float | None]], config: DecodeConfig
+) -> Iterator[tuple[int, StoredClip | VideoError]]:
+    """Stores many segments of one video in one pass; each is what `store_clip` makes of it, or the error it raises.
+
+    Segments may overlap and be in any order. Frames that they share are decoded and encoded once, and what lies
+    between two is skipped where the video has a keyframe there.
+
+    Args:
+      path: A local file.
+      segments: (start, end) as in `store_clip`.
+      config: Rate, size and quality of the stored frames; the limits.
+
+    Yields:
+      The place of a segment in `segments`, and its clip or error, as soon as it is complete.
+    """
+    waiting = []
+    for index, (start, end) in enumerate(segments):
+        if start < 0:
+            yield index, VideoError(path, "segment", f"it starts at {start:g} s, before the video")
+        else:
+            waiting.append(_Segment(path, index, start, end, config))
+    waiting.sort(key=lambda segment: segment.start)
+    try:
+        with open_video(path, max_bytes=config.max_bytes, max_pixels=config.max_pixels) as video:
+            painter = Painter(
+                path, short_side=config.short_side, quality=config.jpeg_quality, max_pixels=config.max_pixels
+            )
+            while waiting:
+                yield from _one_pass(video, waiting, painter)
+    except VideoError as error:
+        yield from ((segment.index, error) for segment in waiting)
+
+
+def _one_pass(video: Video, waiting: list[_Segment], painter: Painter) -> Iterator[tuple[int, StoredClip | VideoError]]:
+    """Takes from `waiting` what can be completed from its earliest segment on, until a gap that can be skipped."""
+    sought, shown = waiting[0].start, None
+    reached = sought
+    try:
+        for following in video.frames(sought):
+            reached = max(reached, following.time)
+            # A frame due within the rounding is shown already.
+            until = following.time - following.rounding
+            for segment in list(itertools.takewhile(lambda one: one.start < until, waiting)):  # noqa: B023
+                if segment.advance(shown or following, until, painter):
+                    waiting.remove(segment)
+                    yield segment.index, segment.result()
+            if not waiting:
+                return
+            shown, upcoming = following, waiting[0].start
+            if shown.time < upcoming != sought and shown.time < video.keyframe_before(upcoming):
+                return
+    except VideoError as error:
+        # In a video that can be sought, what begins behind the damage may be whole.
+        for segment in [one for one in waiting if one.start <= reached or not video.seekable]:
+            waiting.remove(segment)
+            yield segment.index, error
+        return
+    ends = shown.time + shown.duration if shown else Fraction(0)
+    video.check_whole(ends)
+    while waiting:
+        segment = waiting.pop(0)
+        if shown:
+            segment.advance(shown, ends, painter)
+        yield segment.index, segment.result()
+
+
+class _Segment:
+    """One segment while its frames are collected."""
+
+    def __init__(self, path: str, index: int, start: float, end: float | None, config: DecodeConfig):
+        self.index, self.start = index, _exact(start)
+        self._path, self._told, self._config = path, (start, end), config
+        self._end = None if end is None else _exact(end)
+        self._step, self._time = 1 / Fraction(config.fps).limit_denominator(1001), self.start
+        self._frames: list[bytes] = []
+        self._size = (0, 0)
+        self._error: VideoError | None = None
+
+    def advance(self, shown: TimedFrame, until: Fraction, painter: Painter) -> bool:
+        """Adds `shown` for each time of the grid before `until`; True once the segment is complete, or lost."""
+        try:
+            while self._time < until and (self._end is None or self._time < self._end):
+                self._add(*painter.paint(shown))
+                self._time += self._step
+        except VideoError as error:
+            self._error = error
+        return self._error is not None or (self._end is not None and self._time >= self._end)
+
+    def _add(self, jpeg: bytes, size: tuple[int, int]) -> None:
+        if self._frames and size != self._size:
+            shapes = " to ".join(f"{width}x{height}" for height, width in (self._size, size))
+            raise VideoError(self._path, "decode", f"its picture changes its shape midway, from {shapes}")
+        if len(self._frames) == self._config.max_frames:
+            reason = f"it has more frames than ingest.max_frames = {self._config.max_frames}"
+            raise VideoError(self._path, "segment", f"{reason}; tell its start and end")
+        self._frames.append(jpeg)
+        self._size = size
+
+    def result(self) -> StoredClip | VideoError:
+        if self._error:
+            return self._error
+        start, end = self._told
+        if not self._frames:
+            told = "its end" if end is None else f"{end:g} s"
+            return VideoError(self._path, "segment", f"no frame between {start:g} s and {told}")
+        try:
+            frames = with_min_frames(self._path, self._frames, self._config)
+        except VideoError as error:
+            return error
+        short = len(self._frames) < self._config.min_frames
+        return StoredClip(frames, self._size, float(1 / self._step), start, short)
+
+
+def with_min_frames(path: str, frames: Sequence[bytes], config: DecodeConfig) -> tuple[bytes, ...]:
+    """The frames of a clip, as many as `config.short_clips` makes of fewer than `config.min_frames`.
+
+    Raises:
+      VideoError: If the clip is short and `config.short_clips` is "drop".
+    """
+    count, least, policy = len(frames), config.min_frames, config.short_clips
+    if count >= least or policy == "keep":
+        return tuple(frames)
+    if policy == "drop":
+        raise VideoError(path, "segment", f"it is short: {count} frames, fewer than ingest.min_frames = {least}")
+    again = frames if policy == "loop" else frames[-1:]
+    return (*frames, *itertools.islice(itertools.cycle(again), least - count))
+
+
+def _exact(seconds: float) -> Fraction:
+    """The time that a float stands for: 0.4 s is 2/5, though its nearest binary fraction is a little more."""
+    return Fraction(seconds).limit_denominator(1_000_000)

@@ -1,0 +1,1 @@
+"""Files at any URI, and records in them; works without TFX."""

@@ -1,0 +1,158 @@
+"""From stored frames to pixels: decode, resize, crop, normalise; pure tensor functions in that order.
+
+Contract: frames are ``string [n]`` (JPEG bytes) or ``uint8 [n, h, w, 3]``, in time order, n dynamic. Whatever the route
+(tf.data, ``tf.map_fn`` in a serving signature, eager) the same frames give the same uint8 pixels, bit for bit: sampling
+comes before decoding, JPEG is decoded with TensorFlow's default DCT method, every resize is bilinear with half-pixel
+centres and no antialiasing and truncates to uint8, as DMVR does, and all of it runs on the CPU. `normalise` is the one
+function that turns pixels into the network's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from models.clips.sampling import ClipConfig, ViewsConfig, view_indices
+
+
+def stored_frames(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """Frames of one parsed example, by either storage of `schemas.features.transformed_spec`.
+
+    Args:
+      feature: SparseTensor of JPEG bytes with dense shape [n], or a string scalar, a serialised uint8 [n, h, w, 3].
+
+    Returns:
+      string [n] or uint8 [n, h, w, 3].
+    """
+    if isinstance(feature, tf.SparseTensor):
+        return feature.values
+    return tf.ensure_shape(tf.io.parse_tensor(feature, tf.uint8), [None, None, None, 3])
+
+
+def decode_frame(frame: tf.Tensor) -> tf.Tensor:
+    """JPEG bytes (string scalar) to uint8 [h, w, 3]; a frame that is uint8 already passes through."""
+    return tf.io.decode_jpeg(frame, channels=3) if frame.dtype == tf.string else frame
+
+
+def frame_size(frame: tf.Tensor) -> tf.Tensor:
+    """(height, width) in pixels, int32 [2], of a JPEG (string scalar; only its header is read) or uint8 [h, w, 3]."""
+    return (tf.io.extract_jpeg_shape(frame) if frame.dtype == tf.string else tf.shape(frame))[:2]
+
+
+def resized_size(size: tf.Tensor, smallest: int) -> tf.Tensor:
+    """(height, width), int32 [2], of frames of `size` after `resize_smallest`: max(r, h * r // w) and likewise."""
+    return tf.maximum(smallest, size * smallest // size[::-1])
+
+
+def resize(frames: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Bilinear resize of uint8 [..., h, w, 3] to `size`, half-pixel centres, no antialiasing, truncated to uint8."""
+    return tf.cast(tf.image.resize(frames, size, antialias=False), tf.uint8)
+
+
+def resize_smallest(
+    frames: tf.Tensor,
+    smallest: int,
+    finish: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+    finished_shape: Sequence[int | None] = (None, None, 3),
+) -> tf.Tensor:
+    """Decodes the frames of one video, resizes them to a short side of `smallest` pixels, aspect kept, finishes each.
+
+    Sizes and truncation are DMVR's. Frame by frame, so that float intermediates never exceed one frame; and whether
+    a resize is needed at all is asked once, for every operation repeated for each frame shows in the input's rate.
+
+    Args:
+      frames: string [n] of JPEG bytes or uint8 [n, h, w, 3]; n is 1 or more, all frames of one size.
+      smallest: Short side, in pixels.
+      finish: What is done to each frame in the end, uint8 [h, w, 3] to uint8 of `finished_shape`.
+      finished_shape: Shape of one finished frame.
+
+    Returns:
+      uint8 [n, *finished_shape].
+    """
+    stored = frame_size(frames[0])
+    size = resized_size(stored, smallest)
+
+    def each(prepare):
+        spec = tf.TensorSpec(finished_shape, tf.uint8)
+        return tf.map_fn(lambda frame: finish(prepare(frame)), frames, fn_output_signature=spec)
+
+    return tf.cond(
+        tf.reduce_all(stored == size),
+        lambda: each(decode_frame),
+        lambda: each(lambda frame: resize(decode_frame(frame), size)),
+    )
+
+
+def crop(frames: tf.Tensor, top: tf.Tensor, left: tf.Tensor, size: int) -> tf.Tensor:
+    """The square [n, size, size, 3] of uint8 [n, h, w, 3] whose first pixel is (top, left).
+
+    Raises:
+      tf.errors.InvalidArgumentError: the square is not inside the frames; the message gives their shape.
+    """
+    shape = tf.shape(frames)
+    inside = (top >= 0) & (left >= 0) & (top + size <= shape[1]) & (left + size <= shape[2])
+    message = f"A crop of {size} x {size} pixels must lie inside the frames; offset and shape [n, h, w, 3]:"
+    with tf.control_dependencies([tf.debugging.Assert(inside, [message, top, left, shape], summarize=4)]):
+        cropped = frames[:, top : top + size, left : left + size]
+    return tf.ensure_shape(cropped, [frames.shape[0], size, size, 3])
+
+
+def central_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
+    """Centre square of uint8 [n, h, w, 3], offsets rounded down; smaller frames are padded with zeros (black)."""
+    return tf.image.resize_with_crop_or_pad(frames, size, size)
+
+
+def three_crops(frames: tf.Tensor, size: int) -> tf.Tensor:
+    """Three squares along the longer side: uint8 [3, n, size, size, 3] of uint8 [n, h, w, 3].
+
+    Top, centre, bottom where the height exceeds the width, else left, centre, right. The centre is rounded up, unlike
+    `central_crop` (spec §4.5, and the reference).
+
+    Raises:
+      tf.errors.InvalidArgumentError: the frames are smaller than the crop.
+    """
+    room = tf.shape(frames)[1:3] - size
+    centre = (room + 1) // 2
+    tall = room[0] > room[1]
+    crops = []
+    for position in (tf.zeros_like(room), centre, room):
+        top, left = tf.unstack(tf.where([tall, ~tall], position, centre), num=2)
+        crops.append(crop(frames, top, left, size))
+    return tf.stack(crops)
+
+
+def spatial_views(frames: tf.Tensor, size: int, spatial: int) -> tf.Tensor:
+    """The 1 (centre) or 3 crops of uint8 [n, h, w, 3]: uint8 [spatial, n, size, size, 3]."""
+    return central_crop(frames, size)[tf.newaxis] if spatial == 1 else three_crops(frames, size)
+
+
+def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig) -> tf.Tensor:
+    """All views of one video, for evaluation and serving.
+
+    Each stored frame is decoded and resized at most once, however many views use it.
+
+    Args:
+      frames: string [n] of JPEG bytes, or uint8 [n, h, w, 3].
+      clip: Length, stride and sizes.
+      views: Number of clips and crops; 1x1 is the middle clip with the central crop.
+
+    Returns:
+      uint8 [V, T, S, S, 3]; crop 0 with every clip first, then crop 1, then crop 2 (spec §4.5).
+
+    Raises:
+      tf.errors.InvalidArgumentError: no frames, or bytes that are no JPEG.
+    """
+    # The GPU's resize rounds otherwise, and truncation makes a whole grey level of it.
+    with tf.device("CPU:0"):
+        indices = tf.reshape(view_indices(tf.shape(frames)[0], clip, views.temporal), [-1])
+        used, position = tf.unique(indices)
+        decoded = resize_smallest(tf.gather(frames, used), clip.min_resize)
+        crops = spatial_views(decoded, clip.crop_size, views.spatial)
+        sampled = tf.gather(crops, position, axis=1)
+        return tf.reshape(sampled, [views.count, *clip.shape, 3])
+
+
+def normalise(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 pixels of any shape to the network's input, float32 in [-1, 1]: pixel * (2 / 255) - 1."""
+    return tf.cast(pixels, tf.float32) * tf.constant(2 / 255, tf.float32) - 1.0

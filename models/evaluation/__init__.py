@@ -1,0 +1,1 @@
+"""What is measured of a model, and what it must reach."""

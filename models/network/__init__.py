@@ -1,0 +1,1 @@
+"""The ViViT family: layers, the four variants, and their cost. Keras alone."""

@@ -1,0 +1,1 @@
+"""The SavedModel: signatures, and the conversion of published checkpoints."""

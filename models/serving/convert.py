@@ -1,0 +1,98 @@
+"""Turns a checkpoint from elsewhere into weights of ours and a SavedModel with the signatures of the pipeline's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.checkpoints.initialise import InitReport, initialise_model
+from models.checkpoints.pretrained import ModelConfig, read_anywhere
+from models.clips.sampling import ClipConfig, ViewsConfig
+from models.network.vivit import build_vivit, weights_by_name
+from models.serving.export import ServedModel
+from schemas import serving
+
+WEIGHTS = "weights.npz"
+_VERSION = "1"
+_HEAD = "output_projection/bias"
+
+
+def convert(
+    source: str,
+    output: str,
+    *,
+    config: ModelConfig,
+    clip: ClipConfig,
+    views: ViewsConfig,
+    ingest: Mapping[str, Any],
+    num_classes: Mapping[str, int],
+    classes: Mapping[str, Sequence[str]] | None = None,
+) -> InitReport:
+    """Writes ``output/weights.npz``, under the reference's names, and the SavedModel ``output/1``.
+
+    Args:
+      source: Checkpoint file or folder, see `read_checkpoint`.
+      output: Local folder to write.
+      config: The network; its `init` says how weights are fitted. The source's head is taken if its width is ours.
+      clip: What the network sees of a video.
+      views: The views that are averaged.
+      ingest: Ingest configuration, for the model's card.
+      num_classes: Classes of each head where neither `classes` nor the source's head says it.
+      classes: Class names by head; made up where None.
+
+    Returns:
+      What was loaded, initialised, missing and unexpected.
+
+    Raises:
+      ValueError: If the file is damaged, or a weight does not fit; names it and both shapes.
+    """
+    checkpoint = read_anywhere(source)
+    width = checkpoint.parameters[_HEAD].shape[0] if _HEAD in checkpoint.parameters else None
+    if classes is None:
+        counts = dict(num_classes)
+        if len(counts) == 1 and width is not None:
+            counts = {head: width for head in counts}
+        classes = {head: [f"class_{number:03d}" for number in range(count)] for head, count in counts.items()}
+    heads = {head: len(names) for head, names in classes.items()}
+    model = build_vivit(config, clip_shape=clip.shape, heads=heads)
+    options = dataclasses.replace(config.init, restore_head=width == sum(heads.values()))
+    report = initialise_model(model, checkpoint, config, clip.shape, options)
+
+    os.makedirs(output, exist_ok=True)
+    np.savez(os.path.join(output, WEIGHTS), **{name: weight.numpy() for name, weight in weights_by_name(model).items()})
+    card = serving.ModelCard(
+        classes={head: list(names) for head, names in classes.items()},
+        views=(views.temporal, views.spatial),
+        ingest=dict(ingest),
+        config={"converted_from": source, "model": dataclasses.asdict(config), "clip": dataclasses.asdict(clip)},
+    )
+    served = ServedModel(model, clip=clip, views=views, classes=classes)
+    served.save(os.path.join(output, _VERSION), card, serving.ExpectedLogits({}, {}))
+    return report
+
+
+def read_class_names(path: str, heads: Sequence[str]) -> dict[str, list[str]]:
+    """Class names of a text file: one a line, in the order of the logits; ``head<TAB>name`` with several heads.
+
+    Raises:
+      ValueError: If a line or a head is missing.
+    """
+    with tf.io.gfile.GFile(path) as file:
+        lines = [line.rstrip("\r\n") for line in file if line.strip()]
+    if len(heads) == 1:
+        return {heads[0]: lines}
+    names: dict[str, list[str]] = {head: [] for head in heads}
+    for number, line in enumerate(lines, start=1):
+        head, tab, name = line.partition("\t")
+        if not tab or head not in names:
+            raise ValueError(f"{path}, line {number}: wanted <head><TAB><class> with head one of {', '.join(heads)}")
+        names[head].append(name)
+    empty = [head for head, found in names.items() if not found]
+    if empty:
+        raise ValueError(f"{path}: no class of head {', '.join(empty)}")
+    return names

@@ -1,0 +1,63 @@
+"""What a training run keeps: its last steps while it goes on, and its weights when it is finished."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+
+import keras
+import tensorflow as tf
+
+_FINISHED = "finished"
+_logger = logging.getLogger("vivit.train")
+
+
+class Checkpoints:
+    """The checkpoints of one training run in a folder of its own."""
+
+    def __init__(self, folder: str, model: keras.Model, optimizer: keras.Optimizer, *, chief: bool):
+        """Restores and saves nothing yet.
+
+        Args:
+          folder: Any URI, the same for all hosts.
+          model: The network.
+          optimizer: Built; with it all that training changes is saved: weights, states of random layers, its step.
+          chief: Whether what this process saves is kept. Every host must save.
+        """
+        self._folder, self._chief, self._optimizer = folder, chief, optimizer
+        self._weights = tf.train.Checkpoint(model=[variable.value for variable in model.variables])
+        self._all = tf.train.Checkpoint(
+            model=[variable.value for variable in model.variables],
+            optimizer=[variable.value for variable in optimizer.variables],
+        )
+        own = folder if chief else tempfile.mkdtemp()
+        self._own = own
+        self._steps = tf.train.CheckpointManager(self._all, own, max_to_keep=2, checkpoint_name="step")
+
+    def restore(self) -> int:
+        """Restores the last checkpoint, if there is one; returns the number of steps that are done."""
+        last = tf.train.latest_checkpoint(self._folder)
+        if last:
+            self._all.restore(last).assert_consumed()
+            _logger.info("going on from step %d", self._optimizer.iterations.numpy())
+        return int(self._optimizer.iterations.numpy())
+
+    def save(self, step: int) -> None:
+        """Saves the run after a step, and removes all but the last two checkpoints."""
+        self._steps.save(checkpoint_number=step)
+
+    def restore_finished(self) -> bool:
+        """Restores the weights of a finished run; returns whether there are some."""
+        finished = os.path.join(self._folder, _FINISHED)
+        if not tf.io.gfile.exists(f"{finished}.index"):
+            return False
+        self._weights.read(finished).assert_consumed()
+        return True
+
+    def finish(self) -> None:
+        """Saves the weights as those of a finished run, and removes the checkpoints of its steps."""
+        self._weights.write(os.path.join(self._own, _FINISHED))
+        if self._chief:
+            for path in tf.io.gfile.glob([os.path.join(self._own, "step-*"), os.path.join(self._own, "checkpoint")]):
+                tf.io.gfile.remove(path)

@@ -1,0 +1,255 @@
+"""The training loop: a network, its clips and a strategy in; the network trained, from the last checkpoint on."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.clips import augment, input_pipeline
+from models.clips.input_pipeline import Source
+from models.training import losses
+from models.training.checkpoints import Checkpoints
+from models.training.config import PaceConfig, WeightsConfig
+from models.training.optimizers import build_optimizer
+from models.training.progress import WAIT, Progress
+from models.training.steps import score_step, train_step
+from models.training.strategies import host_seed, is_chief, num_hosts
+
+# Clips that TensorBoard shows.
+_SHOWN_CLIPS = 4
+_logger = logging.getLogger("vivit.train")
+
+
+class TrainingError(RuntimeError):
+    """Training cannot start or go on; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The clips of one split, counted.
+
+    Attributes:
+      source: Where they are read from.
+      classes: Names of the classes by head.
+      counts: Number of clips by class id, by head.
+    """
+
+    source: Source
+    classes: Mapping[str, Sequence[str]]
+    counts: Mapping[str, Mapping[int, int]]
+
+    @property
+    def count(self) -> int:
+        """Number of clips."""
+        return sum(next(iter(self.counts.values())).values())
+
+
+def train_steps(
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    config: WeightsConfig,
+    pace: PaceConfig,
+    train_clips: Split,
+    eval_clips: Split,
+    *,
+    checkpoints: str,
+    log_dir: str,
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Trains `model` in place while it is iterated, from the last checkpoint on if there is one.
+
+    Finished weights stay in `checkpoints`: what asks for them again trains no step.
+
+    Args:
+      model: From `build_model`, in the strategy's scope.
+      strategy: From `build_strategy`.
+      config: What the weights depend on.
+      pace: When to evaluate and to save.
+      train_clips, eval_clips: What is trained and evaluated.
+      checkpoints: Folder of the checkpoints of these weights alone, the same for all hosts.
+      log_dir: Folder of the TensorBoard logs.
+
+    Yields:
+      The last step of each execution, counted from 1, and the metrics of its n steps, [n] each.
+
+    Raises:
+      TrainingError: If the loss is not finite; names the step and the clips.
+    """
+    total = config.train.total_steps(train_clips.count)
+    with strategy.scope():
+        optimizer = build_optimizer(config.train.optimizer, total)
+        optimizer.build(model.trainable_variables)
+    kept = Checkpoints(checkpoints, model, optimizer, chief=is_chief(strategy))
+    if kept.restore_finished():
+        _logger.info("these weights are trained already: %d steps", total)
+        return
+    first = kept.restore()
+    learn = _learner(model, optimizer, strategy, config, train_clips)
+    evaluate = _evaluator(model, strategy, config, eval_clips)
+    batches = iter(
+        _distributed(strategy, config, lambda *host: _without_ids(_train_batches(train_clips, config, first, *host)))
+    )
+    progress = Progress(log_dir, total=total, first=first, batch_size=config.train.batch_size)
+    progress.show(first, _preview(train_clips, config, first))
+
+    eval_every = config.train.epoch_steps(train_clips.count, pace.eval_epochs)
+    pauses = (eval_every, pace.checkpoint_steps, pace.steps_per_execution)
+    for step, steps in executions(first, total, pauses):
+        metrics = {name: values.numpy() for name, values in learn(batches, tf.constant(steps)).items()}
+        wrong = np.flatnonzero(~np.isfinite(metrics["loss"]))
+        if wrong.size:
+            at = step - steps + int(wrong[0]) + 1
+            ids = ", ".join(_ids_at(at, train_clips, config, num_hosts(strategy)))
+            raise TrainingError(f"the loss is {metrics['loss'][wrong[0]]} at step {at}; the clips of the batch: {ids}")
+        progress.add(metrics)
+        if step == total:
+            # With a moving average, the average is what is evaluated and exported.
+            optimizer.finalize_variable_values(model.trainable_variables)
+        elif step % pace.checkpoint_steps == 0:
+            kept.save(step)
+        evaluating = step % eval_every == 0 or step == total
+        progress.report(step, now=evaluating)
+        if evaluating:
+            progress.evaluated(step, *evaluate(), train_clips.classes)
+        yield step, metrics
+    progress.close()
+    kept.finish()
+
+
+def executions(first: int, total: int, pauses: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Steps `first` to `total` in runs that end at every multiple of any of `pauses`: (step at the end, steps)."""
+    while first < total:
+        end = min(total, *(first + pause - first % pause for pause in pauses))
+        yield end, end - first
+        first = end
+
+
+def _distributed(strategy, config: WeightsConfig, batches_of_host: Callable) -> tf.data.Dataset:
+    """The dataset of all hosts, from a function of a host's context and its batch size per device."""
+    return strategy.distribute_datasets_from_function(
+        lambda context: batches_of_host(context, context.get_per_replica_batch_size(config.train.batch_size))
+    )
+
+
+def _train_batches(train_clips: Split, config: WeightsConfig, first: int, context, batch_size: int) -> tf.data.Dataset:
+    """Endless batches of one host, one device after the other, from step `first` on."""
+    hosts, host = context.num_input_pipelines, context.input_pipeline_id
+    source, count = train_clips.source, train_clips.count
+    if hosts > 1:
+        source = source.of_host(host, hosts)
+        count = sum(next(iter(source.count_labels().values())).values())
+    return input_pipeline.train_dataset(
+        source,
+        clip=config.clip,
+        augmentation=config.augment,
+        batch_size=batch_size,
+        num_examples=count,
+        seed=host_seed(config.train.seed, host),
+        start_step=first * context.num_replicas_in_sync // hosts,
+    )
+
+
+def _without_ids(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Accelerators take no strings."""
+    return batches.map(lambda batch: {name: value for name, value in batch.items() if name != "id"})
+
+
+def _ids_at(step: int, train_clips: Split, config: WeightsConfig, hosts: int) -> list[str]:
+    """Ids of the clips that step `step`, counted from 1, learns from."""
+    contexts = (tf.distribute.InputContext(hosts, host, num_replicas_in_sync=hosts) for host in range(hosts))
+    share = config.train.batch_size // hosts
+    batches = (next(iter(_train_batches(train_clips, config, step - 1, context, share))) for context in contexts)
+    return [clip_id.decode() for batch in batches for clip_id in batch["id"].numpy()]
+
+
+def _learner(model, optimizer, strategy, config: WeightsConfig, train_clips: Split):
+    """A compiled function that trains n steps and returns their metrics, [n] each."""
+    train = config.train
+    step = train_step(
+        model,
+        optimizer,
+        config.augment,
+        clipping=train.optimizer,
+        label_smoothing=train.label_smoothing,
+        class_weights=_class_weights(train_clips) if train.class_weights else None,
+        jit_compile=train.jit_compile,
+    )
+
+    @tf.function
+    def one(batches):
+        asked = tf.timestamp()
+        batch = next(batches)
+        waited = tf.cast(tf.timestamp() - asked, tf.float32)
+        metrics = strategy.experimental_local_results(strategy.run(step, args=(batch,)))
+        return tf.nest.map_structure(lambda *values: values[0], *metrics) | {WAIT: waited}
+
+    @tf.function
+    def learn(batches, steps):
+        names = sorted(one.get_concrete_function(batches).structured_outputs)
+        rows = tf.TensorArray(tf.float32, size=steps, element_shape=[len(names)])
+        for index in tf.range(steps):
+            metrics = one(batches)
+            rows = rows.write(index, tf.stack([metrics[name] for name in names]))
+        return dict(zip(names, tf.unstack(rows.stack(), num=len(names), axis=1), strict=True))
+
+    return learn
+
+
+def _evaluator(model, strategy, config: WeightsConfig, eval_clips: Split):
+    """A function that gives averages by name, and a confusion matrix for each head, on the centre view."""
+    score = score_step(model)
+
+    def batches_of_host(context, batch_size):
+        return input_pipeline.score_dataset(
+            eval_clips.source,
+            clip=config.clip,
+            batch_size=batch_size,
+            num_examples=eval_clips.count,
+            devices=context.num_replicas_in_sync // context.num_input_pipelines,
+            host=context.input_pipeline_id,
+            hosts=context.num_input_pipelines,
+        )
+
+    batches = _distributed(strategy, config, batches_of_host)
+
+    @tf.function
+    def score_all(batch):
+        return strategy.experimental_local_results(strategy.run(score, args=(batch,)))[0]
+
+    def evaluate() -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        sums, counts = collections.Counter(), collections.Counter()
+        for batch in batches:
+            for name, (total, count) in score_all(batch).items():
+                sums[name] = sums[name] + total.numpy()
+                counts[name] += float(count)
+        confusions = {name.partition("/")[2]: sums.pop(name) for name in list(sums) if name.startswith("confusion/")}
+        return {name: float(total) / counts[name] for name, total in sums.items()}, confusions
+
+    return evaluate
+
+
+def _class_weights(train_clips: Split) -> dict[str, list[float]]:
+    return {
+        head: losses.balanced_class_weights(train_clips.counts[head].get(class_id, 0) for class_id in range(len(names)))
+        for head, names in train_clips.classes.items()
+    }
+
+
+def _preview(train_clips: Split, config: WeightsConfig, first: int) -> np.ndarray:
+    """A few training clips as the network sees them, without the cost of a full shuffle buffer."""
+    dataset = input_pipeline.train_dataset(
+        train_clips.source,
+        clip=config.clip,
+        augmentation=config.augment,
+        batch_size=min(_SHOWN_CLIPS, config.train.batch_size),
+        num_examples=train_clips.count,
+        seed=config.train.seed + first,
+        shuffle_buffer=_SHOWN_CLIPS,
+    )
+    batch = next(iter(dataset))
+    return augment.apply(batch["clip"], batch["draws"], config.augment).numpy()

@@ -1,0 +1,1 @@
+"""`vivit check`: lists, decodes and describes videos as ingest would."""

@@ -1,0 +1,124 @@
+"""The page of `vivit check`: counts, what is bad and why, a filmstrip per class, all clips. One file, no network."""
+
+from __future__ import annotations
+
+import base64
+import collections
+from collections.abc import Sequence
+
+import jinja2
+
+from components.ingest.quarantine import reason_group
+from components.manifest.table import ManifestError
+from pipeline.check.checking import Checked
+from pipeline.check.listing import Checkable
+from pipeline.check.report import Report
+
+# Rows of a list: beyond, the page would be a burden to a browser.
+_ROWS = 2000
+_TERMINAL_ROWS, _TERMINAL_REASONS = 100, 20
+# Letters of a column: one long class is not to move the others.
+_WIDEST = 20
+_HEADER = ("codec", "size", "fps", "seconds", "rotation")
+
+
+def check_page(report: Report) -> str:
+    """HTML of a check; names are escaped, filmstrips are inside."""
+    page = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.check", ""),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page.filters.update(
+        base64=lambda data: base64.b64encode(data).decode(), cells=cells, facts=facts, segment=segment_in_words
+    )
+    classes = collections.defaultdict(list)
+    for found in report.clips:
+        classes[found.clip.label].append(found)
+    return page.get_template("page.html").render(
+        report=report,
+        bad=report.bad,
+        good=report.good,
+        reasons=reasons(report.bad),
+        classes=dict(sorted(classes.items())),
+        footage=_length_in_words(sum(found.duration for found in report.good)),
+        header=_HEADER,
+        rows=_ROWS,
+    )
+
+
+def reasons(bad: Sequence[Checked]) -> list[tuple[str, int]]:
+    """What is wrong, without its numbers, and of how many clips; the most frequent first."""
+    groups = (reason_group({"stage": found.stage, "reason": found.reason}) for found in bad)
+    return collections.Counter(groups).most_common()
+
+
+def cells(found: Checked) -> tuple[str, str, str, str, str]:
+    """Codec, size, frames per second, seconds and rotation as they are shown; a dash for what is not known."""
+    told = found.probe
+    return (
+        told.codec or "–",
+        f"{told.width}×{told.height}" if told.width else "–",
+        f"{told.fps:.4g}" if told.fps else "–",
+        f"{found.duration:.2f}" if found.duration is not None else "–",
+        f"{told.rotation}°" if told.rotation is not None else "–",
+    )
+
+
+def check_table(report: Report) -> str:
+    """The table on the terminal, and the bad ones with their reasons; of many clips, the bad ones alone."""
+    clips, bad = report.clips, report.bad
+    listed = clips if len(clips) <= _TERMINAL_ROWS else bad[:_TERMINAL_ROWS]
+    # Names are as long as they like: behind what is to stand in columns.
+    rows = [("verdict", *_HEADER, "class", "file")]
+    for found in listed:
+        rows.append(("BAD" if found.is_bad else "good", *cells(found), _printable(found.clip.label), _name(found.clip)))
+    widths = [min(_WIDEST, max(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    stopped = (
+        f"stopped after {len(clips)} of {report.total} clips" if len(clips) < report.total else f"{len(clips)} clips"
+    )
+    lines += ["", f"{stopped}: {len(clips) - len(bad)} good, {len(bad)} bad"]
+    lines += [f"  {_name(found.clip)}: {_printable(found.reason)}" for found in bad[:_TERMINAL_ROWS]]
+    if len(bad) > _TERMINAL_ROWS:
+        lines.append(f"  … and {len(bad) - _TERMINAL_ROWS} more; --csv lists all")
+        lines += [f"{count:6d} {_printable(reason)}" for reason, count in reasons(bad)[:_TERMINAL_REASONS]]
+    lines += [f"  {_printable(folder)}/ is not listed: {reason}" for folder, reason in report.skipped.items()]
+    if report.problems:
+        lines += map(
+            _printable, str(ManifestError(f"vivit run would refuse {report.source}", report.problems)).split("\n")
+        )
+    lines += [line for line in (_printable(report.losses), f"checked as ingest would with {report.settings}") if line]
+    return "\n".join(lines)
+
+
+def _name(clip: Checkable) -> str:
+    return _printable(clip.path) + segment_in_words(clip)
+
+
+def _printable(text: str) -> str:
+    """Text that cannot write to the terminal otherwise: whoever names a file or a class could."""
+    return text if text.isprintable() else repr(text)
+
+
+def facts(found: Checked) -> str:
+    """What is known of a clip, in a line."""
+    codec, size, fps, seconds, rotation = cells(found)
+    turned = rotation if found.probe.rotation else "–"
+    told = (codec, size, f"{fps} fps", f"{seconds} s", f"turned by {turned}")
+    return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in told if "–" not in fact)
+
+
+def segment_in_words(clip: Checkable) -> str:
+    """Which part of its file a clip is; empty for all of it."""
+    if clip.start is None and clip.end is None:
+        return ""
+    return f" from {clip.start or 0:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"
+
+
+def _length_in_words(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,82 @@
+"""One check from its arguments to its exit status: what is found is shown even where the check is stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from components.manifest.table import ManifestError
+from components.storage.files import FileError
+from pipeline.check.checking import check, filmstrips_per_class
+from pipeline.check.listing import clips_to_check, data_set
+from pipeline.check.outputs import OutputError, prepare_outputs, write_text
+from pipeline.check.page import check_page, check_table
+from pipeline.check.report import Report, as_csv, losses, settings_in_words
+from pipeline.console import Console
+from pipeline.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckRequest:
+    """What is asked for.
+
+    Attributes:
+      path: Folder, manifest or video.
+      recipe_name, recipe: Whose settings of ingest, heads and slices are those of the run.
+      csv, html: Files to write, or None.
+      workers: Files that are decoded at a time.
+    """
+
+    path: str
+    recipe_name: str
+    recipe: Recipe
+    csv: str | None
+    html: str | None
+    workers: int
+
+
+def run_check(request: CheckRequest, console: Console) -> int:
+    """Checks, shows and writes; returns the exit status, see `pipeline.commands.check`."""
+    recipe = request.recipe
+    outputs = [(request.csv, lambda report: as_csv(report.clips)), (request.html, check_page)]
+    outputs = [(path, as_text) for path, as_text in outputs if path]
+    try:
+        clips, skipped = clips_to_check(request.path)
+        prepare_outputs([path for path, _ in outputs], request.path, clips)
+        manifest, problems = data_set(request.path, heads=recipe.data.heads, slices=recipe.data.slices)
+    except (ManifestError, OutputError, OSError) as error:
+        console(f"vivit: {error}")
+        return 2
+    filmstrips = filmstrips_per_class(clips) if request.html else 0
+    results = check(clips, recipe.ingest, workers=request.workers, filmstrips=filmstrips)
+    checked, failure, interrupted = [], None, False
+    try:
+        for found in console.show_progress(results, len(clips), "Checking", lambda found: found.is_bad):
+            checked.append(found)
+    except KeyboardInterrupt:
+        interrupted = True
+    except FileError as error:
+        # A remote file system does not answer: no video is to blame, and what was found is not lost.
+        failure = error
+    is_whole = len(checked) == len(clips)
+    report = Report(
+        source=request.path,
+        settings=settings_in_words(request.recipe_name, recipe.ingest),
+        clips=checked,
+        total=len(clips),
+        problems=problems,
+        skipped=skipped,
+        losses=losses(manifest, checked, recipe.ingest.max_bad_fraction) if manifest and is_whole else "",
+    )
+    console(check_table(report))
+    try:
+        for path, as_text in outputs:
+            write_text(path, as_text(report))
+    except OutputError as error:
+        failure = failure or error
+    if failure:
+        console(f"vivit: {failure}")
+    if interrupted:
+        # A thread would wait for its video, up to ingest.max_seconds. The decoders end with this process.
+        os._exit(130)
+    return 2 if failure else int(bool(report.bad or problems or skipped))

@@ -1,0 +1,41 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+
+Echo = Callable[[str], None]
+
+DATA = "manifest (CSV or JSONL) or folder with a sub-folder per class"
+LOADING = "Loading TensorFlow and TFX …"
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Adds --recipe and --set."""
+    parser.add_argument("--recipe", default=default, help=f"name of a recipe, see `vivit recipes` (default: {default})")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one setting"
+    )
+
+
+def add_beam_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --beam."""
+    text = "an option of Beam for the steps, e.g. runner=FlinkRunner; see docs/scale.md (default: this machine)"
+    parser.add_argument("--beam", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def count(text: str) -> int:
+    """The type of an argument that counts something, from 1 on."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def make_demo_videos(workdir: str, echo: Echo) -> str:
+    """Makes the demo's videos below the workdir; returns the path of their manifest."""
+    from pipeline.demo_data import write_demo_data
+
+    echo("Making the demo's videos …")
+    return str(write_demo_data(os.path.join(workdir, "videos")))

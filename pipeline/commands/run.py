@@ -1,0 +1,32 @@
+"""``vivit run``: the pipeline on someone's videos, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.commands.arguments import DATA, LOADING, Echo, add_beam_argument, add_recipe_arguments
+
+HELP = "run the pipeline on your videos, on this machine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--data", required=True, help=DATA)
+    parser.add_argument("--workdir", required=True, help="folder of everything that the run keeps")
+    add_beam_argument(parser)
+    add_recipe_arguments(parser, default="small")
+
+
+def main(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Runs the pipeline."""
+    echo(LOADING)
+    from pipeline.run import run
+
+    run(
+        arguments.data,
+        arguments.workdir,
+        recipe=arguments.recipe,
+        overrides=arguments.overrides,
+        beam=arguments.beam,
+        echo=echo,
+    )

@@ -1,0 +1,1 @@
+"""Answers of a pushed model for videos."""

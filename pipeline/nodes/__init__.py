@@ -1,0 +1,1 @@
+"""Our code inside TFX's own nodes, found by import path: Transform's preprocessing_fn, Trainer's run_fn."""

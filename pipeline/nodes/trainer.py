@@ -1,0 +1,145 @@
+"""The Trainer's run_fn, as one story: read the classes, build the network, train it, prove it, export it."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.ingest.memory import keep_memory_flat
+from models.checkpoints.pretrained import build_model
+from models.clips import images, input_pipeline, sampling
+from models.clips.input_pipeline import Source
+from models.serving.export import ServedModel
+from models.training.config import LearningConfig, PaceConfig, TrainerConfig, WeightsConfig
+from models.training.loop import Split, TrainingError, train_steps
+from models.training.strategies import build_strategy, is_chief
+from pipeline import settings
+from pipeline.nodes.transform import read_classes
+from schemas import serving
+
+# Clips whose logits the canary compares.
+_PROVEN_CLIPS = 4
+_logger = logging.getLogger("vivit.train")
+
+
+def run_fn(fn_args) -> None:
+    """Trains on Transform's output and writes the SavedModel; called by TFX's Trainer."""
+    keep_memory_flat()
+    trainer = settings.from_json(TrainerConfig, fn_args.custom_config["config"])
+    config, views = trainer.weights, trainer.views
+    with tf.io.gfile.GFile(fn_args.custom_config["pace"]) as file:
+        pace = settings.from_json(PaceConfig, file.read())
+    # First: several machines must find each other before any of them computes.
+    strategy = build_strategy(pace.strategy)
+    graph = tft.TFTransformOutput(fn_args.transform_output)
+    classes = {head: read_classes(graph, head) for head in config.heads}
+    train_clips, eval_clips = (
+        count_clips(input_pipeline.transformed_source(_files(patterns), config.heads, config.storage), classes, split)
+        for split, patterns in (("train", fn_args.train_files), ("eval", fn_args.eval_files))
+    )
+
+    # Not 0: TensorFlow then compares the tensor that seeds tf.data's shuffle with a number, and fails.
+    keras.utils.set_random_seed(config.train.seed + 1)
+    check_batches(config.train, train_clips, strategy)
+    with strategy.scope():
+        heads = {head: len(names) for head, names in classes.items()}
+        model = build_model(config.model, clip_shape=config.clip.shape, heads=heads)
+    run = hashlib.sha256("\n".join([settings.to_json(config), *train_clips.source.files]).encode()).hexdigest()[:16]
+    checkpoints = os.path.join(fn_args.custom_config["checkpoints"], run)
+    steps = train_steps(
+        model, strategy, config, pace, train_clips, eval_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir
+    )
+    collections.deque(steps, maxlen=0)
+    if not is_chief(strategy):
+        return
+
+    model = _off_devices(model, strategy)
+    card = serving.ModelCard(
+        classes=classes,
+        views=(views.temporal, views.spatial),
+        ingest=trainer.ingest,
+        config=dataclasses.asdict(trainer),
+    )
+    expected = serving.ExpectedLogits(
+        views=logits_of(model, config, eval_clips.source, views),
+        centre=logits_of(model, config, eval_clips.source, sampling.CENTRE_VIEW),
+    )
+    ServedModel(model, clip=config.clip, views=views, classes=classes).save(fn_args.serving_model_dir, card, expected)
+
+
+def count_clips(source: Source, classes: Mapping[str, Sequence[str]], split: str) -> Split:
+    """Reads all labels once.
+
+    Raises:
+      TrainingError: If there is no clip, or one has a label that is not a class.
+    """
+    counts = source.count_labels()
+    if not counts:
+        raise TrainingError(f"split {split!r} has no clips")
+    for head, by_id in counts.items():
+        unknown = sum(count for class_id, count in by_id.items() if not 0 <= class_id < len(classes[head]))
+        if unknown:
+            raise TrainingError(
+                f"{unknown} clip(s) of split {split!r} have a label outside the classes of head {head!r}"
+            )
+    return Split(source, classes, counts)
+
+
+def check_batches(train: LearningConfig, train_clips: Split, strategy: tf.distribute.Strategy) -> None:
+    """Says which classes have no training clip.
+
+    Raises:
+      TrainingError: If the training clips do not fill a batch, or the devices cannot share one evenly.
+    """
+    if train_clips.count < train.batch_size:
+        raise TrainingError(
+            f"{train_clips.count} training clips do not fill a batch of {train.batch_size}: lower train.batch_size"
+        )
+    if train.batch_size % strategy.num_replicas_in_sync:
+        raise TrainingError(
+            f"train.batch_size is {train.batch_size}, which {strategy.num_replicas_in_sync} devices cannot share evenly"
+        )
+    for head, names in train_clips.classes.items():
+        missing = [name for class_id, name in enumerate(names) if not train_clips.counts[head].get(class_id)]
+        if missing:
+            _logger.warning("head %s: %d class(es) without a training clip: %s", head, len(missing), ", ".join(missing))
+
+
+def logits_of(
+    model: keras.Model, config: WeightsConfig, source: Source, views: sampling.ViewsConfig
+) -> dict[str, dict[str, list[float]]]:
+    """Logits of the first clips through the training's own input pipeline: clip id -> head -> K floats.
+
+    They are averaged over `views`, which go through the network a few at a time.
+    """
+    found = {}
+    dataset = input_pipeline.eval_dataset(source, clip=config.clip, batch_size=1, views=views)
+    for element in dataset.unbatch().take(_PROVEN_CLIPS):
+        chunks = tf.data.Dataset.from_tensor_slices(element["clip"]).batch(views.per_step)
+        logits = [model(images.normalise(chunk), training=False) for chunk in chunks]
+        found[element["id"].numpy().decode()] = {
+            head: tf.reduce_mean(tf.concat([part[head] for part in logits], axis=0), axis=0).numpy().tolist()
+            for head in config.heads
+        }
+    return found
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+
+
+def _off_devices(model: keras.Model, strategy: tf.distribute.Strategy) -> keras.Model:
+    """The same network with plain variables, where those of `model` are spread over devices."""
+    if strategy is tf.distribute.get_strategy():
+        return model
+    plain = keras.models.clone_model(model)
+    plain.set_weights([variable.numpy() for variable in model.weights])
+    return plain

@@ -1,0 +1,185 @@
+"""models.clips.input_pipeline on small files in Transform's format."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.clips import augment, images, input_pipeline, sampling
+from models.clips.augment import NO_AUGMENTATION, AugmentConfig
+from models.clips.sampling import ClipConfig, ViewsConfig
+from schemas import features
+
+CLIP = ClipConfig(num_frames=4, stride=2, min_resize=40, crop_size=32)
+HEADS = ("verb", "noun")
+CLIPS_PER_FILE = 5
+FRAME = np.load(Path(__file__).parents[2] / "golden" / "preprocessing" / "train_ops.npz")["input"][0]
+
+
+def encoded_frames(index):
+    """JPEG bytes of the frames of clip `index`; clips differ in length, size and content."""
+    image = np.roll(FRAME, 5 * index, axis=1)[:, : 40 + index % 17]
+    return [tf.io.encode_jpeg(np.roll(image, t, axis=0), quality=95).numpy() for t in range(6 + index % 7)]
+
+
+def transformed_example(index, storage):
+    frames = encoded_frames(index)
+    if storage == "raw":
+        frames = [tf.io.serialize_tensor(tf.stack([tf.io.decode_jpeg(frame) for frame in frames])).numpy()]
+    feature = {
+        features.CLIP_ID: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"clip{index}".encode()])),
+        features.CLIP_FRAMES: tf.train.Feature(bytes_list=tf.train.BytesList(value=frames)),
+        features.label_id_key("verb"): tf.train.Feature(int64_list=tf.train.Int64List(value=[index % 3])),
+        features.label_id_key("noun"): tf.train.Feature(int64_list=tf.train.Int64List(value=[index])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def write_files(folder, count, storage="jpeg"):
+    paths = []
+    for shard in range(count):
+        path = str(folder / f"transformed-{shard:05d}-of-{count:05d}.gz")
+        with tf.io.TFRecordWriter(path, "GZIP") as writer:
+            for index in range(shard * CLIPS_PER_FILE, (shard + 1) * CLIPS_PER_FILE):
+                writer.write(transformed_example(index, storage))
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def jpeg(tmp_path_factory):
+    return input_pipeline.transformed_source(write_files(tmp_path_factory.mktemp("jpeg"), 3), HEADS, "jpeg")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    return input_pipeline.transformed_source(write_files(tmp_path_factory.mktemp("raw"), 3, "raw"), HEADS, "raw")
+
+
+def train(source, **changes):
+    arguments = {
+        "clip": CLIP,
+        "augmentation": AugmentConfig(),
+        "batch_size": 4,
+        "num_examples": len(source.files) * CLIPS_PER_FILE,
+        "seed": 3,
+    }
+    return input_pipeline.train_dataset(source, **(arguments | changes))
+
+
+def take(dataset, count):
+    return list(itertools.islice(dataset.as_numpy_iterator(), count))
+
+
+def assert_same(first, second):
+    tf.nest.assert_same_structure(first, second)
+    for a, b in zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_training_batches_have_static_shapes_and_the_documented_elements(jpeg):
+    dataset = train(jpeg)
+    side = augment.window_size(CLIP, AugmentConfig())
+    spec = dataset.element_spec
+    assert spec["clip"] == tf.TensorSpec([4, 4, side, side, 3], tf.uint8)
+    assert spec["id"] == tf.TensorSpec([4], tf.string)
+    assert spec["labels"] == {head: tf.TensorSpec([4], tf.int32) for head in HEADS}
+    assert all(value.shape.is_fully_defined() for value in tf.nest.flatten(spec["draws"]))
+    (batch,) = take(dataset, 1)
+    assert [f"clip{noun}".encode() for noun in batch["labels"]["noun"]] == batch["id"].tolist()
+    np.testing.assert_array_equal(batch["labels"]["verb"], batch["labels"]["noun"] % 3)
+
+
+def test_every_epoch_sees_every_clip_once_in_an_order_of_its_own(jpeg):
+    batches = take(train(jpeg, batch_size=5), 9)
+    ids = np.reshape([batch["id"] for batch in batches], [3, 15])
+    for epoch in ids:
+        assert sorted(epoch) == sorted(ids[0])
+        assert len(set(epoch)) == 15
+    assert len({tuple(epoch) for epoch in ids}) == 3
+
+
+def test_order_and_draws_depend_on_the_seed_alone(jpeg):
+    assert_same(take(train(jpeg), 5), take(train(jpeg), 5))
+    other = take(train(jpeg, seed=4), 5)
+    assert [b["id"].tolist() for b in other] != [b["id"].tolist() for b in take(train(jpeg), 5)]
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 9])
+def test_resumed_at_a_step_it_goes_on_with_the_same_batches(jpeg, step):
+    """15 clips in batches of 4: epochs end inside batches 3 and 7."""
+    assert_same(take(train(jpeg, start_step=step), 3), take(train(jpeg), step + 3)[step:])
+
+
+def test_a_clip_is_augmented_anew_in_every_epoch(jpeg):
+    first, second = (
+        {name: grid for b in epoch for name, grid in zip(b["id"], b["draws"].grid, strict=True)}
+        for epoch in np.split(np.array(take(train(jpeg, batch_size=5), 6)), 2)
+    )
+    assert not any(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("min_resize", [40, 44])
+def test_training_clip_is_the_windows_of_the_sampled_and_resized_frames(min_resize):
+    clip = dataclasses.replace(CLIP, min_resize=min_resize)
+    frames = tf.constant(encoded_frames(5))
+    config = AugmentConfig(scale=None, random_crop=False, flip=0.0, colour=0.0, drop_colour=0.0)
+    seed = tf.constant([2, 8])
+    pixels, draws = input_pipeline.training_clip(frames, clip, config, seed)
+    indices = sampling.train_indices(len(frames), clip, tf.random.split(seed, 2)[0])
+    expected = tf.stack([tf.io.decode_jpeg(frames[int(i)]) for i in indices])
+    expected = images.central_crop(images.resize_smallest(expected, min_resize), 32)
+    np.testing.assert_array_equal(pixels, expected)
+    assert len(tf.nest.flatten(draws)) == 1
+
+
+@pytest.mark.parametrize("config", [AugmentConfig(), NO_AUGMENTATION], ids=["augmented", "plain"])
+def test_both_storages_give_the_same_training_batches(jpeg, raw, config):
+    assert_same(take(train(jpeg, augmentation=config), 3), take(train(raw, augmentation=config), 3))
+
+
+@pytest.mark.parametrize("views", [None, ViewsConfig(2, 3)], ids=str)
+def test_evaluation_sees_every_clip_once_and_keeps_the_partial_batch(jpeg, raw, views):
+    arguments = {"clip": CLIP, "batch_size": 4, "views": views}
+    batches = list(input_pipeline.eval_dataset(jpeg, **arguments).as_numpy_iterator())
+    assert [len(batch["id"]) for batch in batches] == [4, 4, 4, 3]
+    assert sorted(np.concatenate([b["labels"]["noun"] for b in batches])) == list(range(15))
+    for batch in batches:
+        for pixels, noun in zip(batch["clip"], batch["labels"]["noun"], strict=True):
+            expected = images.make_views(tf.constant(encoded_frames(int(noun))), CLIP, views or ViewsConfig(1, 1))
+            np.testing.assert_array_equal(pixels, expected if views else expected[0])
+    assert_same(batches, list(input_pipeline.eval_dataset(raw, **arguments).as_numpy_iterator()))
+
+
+def test_labels_are_counted(jpeg):
+    assert jpeg.count_labels() == {"verb": {0: 5, 1: 5, 2: 5}, "noun": dict.fromkeys(range(15), 1)}
+
+
+def test_hosts_share_the_files(jpeg):
+    parts = [jpeg.of_host(index, 2).files for index in range(2)]
+    assert sorted(parts[0] + parts[1]) == list(jpeg.files)
+    assert len(parts[0]) == 2
+    with pytest.raises(ValueError, match="4 hosts cannot share 3 files"):
+        jpeg.of_host(0, 4)
+
+
+def test_empty_split_is_an_error_at_once(jpeg):
+    with pytest.raises(ValueError, match="at least one file, got none"):
+        input_pipeline.transformed_source([], HEADS, "jpeg")
+    with pytest.raises(ValueError, match="num_examples of 1 or more, got 0"):
+        train(jpeg, num_examples=0)
+
+
+def test_every_device_of_every_host_scores_as_many_whole_batches_and_every_clip_once(raw):
+    ids = []
+    for host in range(2):
+        batches = take(
+            input_pipeline.score_dataset(raw, clip=CLIP, batch_size=2, num_examples=15, devices=3, host=host, hosts=2),
+            100,
+        )
+        assert [batch["clip"].shape[0] for batch in batches] == [2] * 6
+        ids += [int(label) for b in batches for label, m in zip(b["labels"]["noun"], b["mask"], strict=True) if m]
+    assert sorted(ids) == list(range(15))

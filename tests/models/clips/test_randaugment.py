@@ -1,0 +1,87 @@
+"""models.clips.randaugment: the reference's numbers in parity mode, and what is corrected without it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.clips import randaugment
+from models.clips.randaugment import RandAugmentDraws
+
+GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "preprocessing" / "randaugment_ops.npz")
+CLIP = tf.constant(GOLDEN["input"])
+PARITY = {
+    "AutoContrast": lambda clip, m: randaugment.autocontrast(clip),
+    "Equalize": lambda clip, m: randaugment.equalize(clip),
+    "Invert": lambda clip, m: randaugment.invert(clip),
+    "Posterize": randaugment.posterize,
+    "Solarize": lambda clip, m: randaugment.solarize(clip, m, parity=True),
+    "Color": randaugment.color,
+    "Contrast": lambda clip, m: randaugment.contrast(clip, m, parity=True),
+    "Brightness": randaugment.brightness,
+    "Sharpness": lambda clip, m: randaugment.sharpness(clip, m, parity=True),
+    "SolarizeAdd": randaugment.solarize_add,
+}
+
+
+@pytest.mark.parametrize("magnitude", [15, 20])
+@pytest.mark.parametrize("name", PARITY)
+def test_parity_mode_equals_the_reference(name, magnitude):
+    np.testing.assert_array_equal(PARITY[name](CLIP, magnitude), GOLDEN[f"m{magnitude}/{name}"])
+
+
+def test_every_golden_operation_is_tested():
+    assert {key.split("/")[1] for key in GOLDEN if "/" in key} == set(PARITY)
+
+
+def test_solarize_does_not_wrap():
+    np.testing.assert_array_equal(randaugment.solarize(CLIP, 15, parity=False), CLIP)
+
+
+def test_sharpness_does_not_mix_frames():
+    together = randaugment.sharpness(CLIP, 10, parity=False)
+    apart = [randaugment.sharpness(CLIP[t : t + 1], 10, parity=False) for t in range(3)]
+    np.testing.assert_array_equal(together, tf.concat(apart, 0))
+
+
+def test_contrast_keeps_the_mean_luma():
+    """With a factor of 1 / 2 levels stay in range, so that truncation alone moves the mean."""
+    halved = randaugment.contrast(CLIP, 4 / 1.8, parity=False)
+    mean = [float(tf.reduce_mean(tf.cast(tf.image.rgb_to_grayscale(clip), tf.float32))) for clip in (CLIP, halved)]
+    assert abs(mean[0] - mean[1]) < 1.5
+
+
+@pytest.mark.parametrize(("parity", "fill"), [(True, 0), (False, 128)])
+def test_cutout_fills_one_box_in_all_frames(parity, fill):
+    cut = randaugment.cutout(CLIP, 2, tf.constant([0.5, 0.0]), parity=parity).numpy()
+    expected = CLIP.numpy().copy()
+    expected[:, 8:24, 0:8] = fill
+    np.testing.assert_array_equal(cut, expected)
+
+
+def test_each_clip_gets_its_own_operations_in_order():
+    invert, brightness, identity = 2, 7, 11
+    operations = tf.constant([[invert, brightness], [brightness, invert], [identity, identity]])
+    drawn = RandAugmentDraws(operations, centres=tf.zeros([3, 2, 2]))
+    both = randaugment.apply(tf.stack([CLIP] * 3), drawn, 15, parity=False)
+    np.testing.assert_array_equal(both[0], randaugment.brightness(randaugment.invert(CLIP), 15))
+    np.testing.assert_array_equal(both[1], randaugment.invert(randaugment.brightness(CLIP, 15)))
+    np.testing.assert_array_equal(both[2], CLIP)
+
+
+def test_draws_reach_all_operations():
+    drawn = [randaugment.draw(2, tf.constant([3, i])) for i in range(100)]
+    assert set(np.ravel([d.operations for d in drawn])) == set(range(12))
+
+
+@pytest.mark.parametrize("parity", [True, False])
+def test_compiles_under_xla_to_the_same_levels(parity):
+    drawn = RandAugmentDraws(tf.reshape(tf.range(12), [12, 1]), centres=tf.fill([12, 1, 2], 0.4))
+    batch = tf.stack([CLIP] * 12)
+    compiled = tf.function(lambda x: randaugment.apply(x, drawn, 15, parity=parity), jit_compile=True)(batch)
+    eager = randaugment.apply(batch, drawn, 15, parity=parity)
+    difference = np.abs(compiled.numpy().astype(int) - eager.numpy())
+    # One level of the blur, by another order of summation, times the factor of 2.8.
+    assert difference.max() <= 3
+    assert difference.mean() < 0.01

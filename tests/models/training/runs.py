@@ -1,0 +1,127 @@
+"""Small training runs, in this process or in one of their own: ``python -m tests.models.training.runs FOLDER …``."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import json
+import logging
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.media.config import part
+from models.checkpoints.pretrained import ModelConfig, build_model
+from models.clips import input_pipeline
+from models.clips.augment import AugmentConfig
+from models.clips.sampling import ClipConfig
+from models.training.config import PaceConfig, TrainConfig, WeightsConfig
+from models.training.loop import train_steps
+from models.training.optimizers import OptimizerConfig, ScheduleConfig
+from models.training.strategies import build_strategy
+from pipeline import settings
+from pipeline.nodes import trainer
+from schemas import features
+
+CLASSES = {"verb": ["left", "right", "up"]}
+CLIPS, SIDE = 24, 20
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig(WeightsConfig):
+    """What the weights depend on, and how the run goes."""
+
+    train: TrainConfig
+
+
+CONFIG = RunConfig(
+    heads=("verb",),
+    storage="raw",
+    clip=ClipConfig(num_frames=4, stride=1, min_resize=18, crop_size=16),
+    augment=AugmentConfig(scale=(0.9, 1.33), colour=0.0, drop_colour=0.0),
+    model=ModelConfig(
+        tubelet=(2, 8, 8), hidden_size=12, num_layers=2, temporal_layers=1, num_heads=2, mlp_dim=16,
+        tubelet_init="lecun_normal",
+    ),
+    train=TrainConfig(
+        epochs=10, batch_size=4, checkpoint_steps=7, eval_epochs=5, strategy="one",
+        optimizer=OptimizerConfig(schedule=ScheduleConfig(base_learning_rate=0.05, warmup=0.1)),
+    ),
+)  # fmt: skip
+
+
+def write_clips(folder: Path, *, count: int = CLIPS, files: int = 2, brightness: float = 1.0) -> None:
+    """Writes Transform's output, raw, for moving gradients: what moves is the class."""
+    rng = np.random.default_rng(0)
+    for shard in range(files):
+        with tf.io.TFRecordWriter(str(folder / f"clips-{shard:05d}.gz"), "GZIP") as writer:
+            for index in range(shard, count, files):
+                image = rng.integers(0, int(255 * brightness), (SIDE, SIDE, 3)).astype(np.uint8)
+                shift = ((0, -2), (0, 2), (-2, 0))[index % 3]
+                frames = [np.roll(image, np.multiply(shift, t), axis=(0, 1)) for t in range(6)]
+                values = {
+                    features.CLIP_ID: [f"clip{index}".encode()],
+                    features.CLIP_FRAMES: [tf.io.serialize_tensor(tf.constant(np.stack(frames))).numpy()],
+                }
+                feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=v)) for k, v in values.items()}
+                label = tf.train.Feature(int64_list=tf.train.Int64List(value=[index % 3]))
+                feature[features.label_id_key("verb")] = label
+                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+def run(folder: Path, output: Path, config: RunConfig = CONFIG) -> keras.Model:
+    """Trains on the clips of a folder; checkpoints and logs are below `output`."""
+    strategy = build_strategy(config.train.strategy)
+    files = [str(path) for path in sorted(folder.glob("*.gz"))]
+    clips = trainer.count_clips(
+        input_pipeline.transformed_source(files, config.heads, config.storage), CLASSES, "train"
+    )
+    keras.utils.set_random_seed(1)
+    trainer.check_batches(config.train, clips, strategy)
+    with strategy.scope():
+        model = build_model(config.model, clip_shape=config.clip.shape, heads={h: len(n) for h, n in CLASSES.items()})
+    steps = train_steps(
+        model, strategy, config, part(PaceConfig, config.train), clips, clips,
+        checkpoints=str(output / "checkpoints"), log_dir=str(output / "logs"),
+    )  # fmt: skip
+    collections.deque(steps, maxlen=0)
+    return model
+
+
+def scalars(output: Path) -> dict[str, dict[int, float]]:
+    """What a run wrote to TensorBoard: step -> value by name."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted((output / "logs").glob("events*")):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                if value.tensor.dtype == tf.float32.as_datatype_enum:
+                    found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    return found
+
+
+def with_settings(**changes: str) -> RunConfig:
+    """The configuration with dotted settings, dots written as two underscores."""
+    return settings.override(CONFIG, {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def main() -> None:
+    """Trains, says each line of progress, and writes the weights to ``weights.npz``."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--config", default=json.dumps(dataclasses.asdict(CONFIG)))
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * arguments.devices)
+    model = run(arguments.clips, arguments.output, settings.from_json(RunConfig, arguments.config))
+    np.savez(arguments.output / "weights.npz", *[variable.numpy() for variable in model.weights])
+
+
+if __name__ == "__main__":
+    main()
