@@ -11,7 +11,7 @@ setup(
     description="A production pipeline for video classification with ViViT on TensorFlow Extended",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-    package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"], "pipeline": ["check/*.html"]},
+    package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"], "pipeline.check": ["*.html"]},
     install_requires=[
         "apache-beam>=2.47",
         "av>=17",

@@ -1,7 +1,7 @@
-"""What each part of a training recipe is worth: the recipe without any of them, then with one after the other.
+"""What each part of a training recipe is worth: the recipe without any of them, then with one more each time.
 
-Every variant goes through the pipeline itself, from the same decoded clips to the same Evaluator. What has run before
-is taken from the cache: an ablation that was stopped goes on where it stopped.
+Every variant goes through the pipeline itself, from the same decoded clips to the same Evaluator. Finished steps
+come from the cache: a stopped ablation resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Row:
     """One trained variant.
 
     Attributes:
-      variant: What it has more than the row before.
+      variant: What it adds to the row before.
       one_view: Top-1 on the centre view, 0 to 1, of each head and of all together.
       all_views: The same over the recipe's views.
     """
@@ -38,7 +38,7 @@ class Row:
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
-    """The recipe without any regularisation, and with more and more of it, by what was added.
+    """The recipe without any regularisation, and with one more part of it each time, by the part added.
 
     Augmentation is the recipe's own without mixup; rates are the recipe's, or the module's where the recipe has none.
     """
@@ -70,7 +70,7 @@ def ablate(data: str, workdir: str, recipes: Mapping[str, Recipe], echo: Callabl
     Args:
       data: CSV, JSONL or folder of classes.
       workdir: Local folder of everything that the runs keep.
-      recipes: By what the row is called.
+      recipes: By the name of the row.
       echo: Called with each line for the user.
 
     Raises:
@@ -80,7 +80,7 @@ def ablate(data: str, workdir: str, recipes: Mapping[str, Recipe], echo: Callabl
     rows = []
     for number, (variant, recipe) in enumerate(recipes.items(), start=1):
         echo(f"Variant {number} of {len(recipes)}: {variant}")
-        # None is to be blessed, or the next would be evaluated against it.
+        # No variant may be blessed: the next would be compared with it.
         gate = dataclasses.replace(recipe.evaluation, min_top_1=1.0)
         recipe = dataclasses.replace(recipe, evaluation=gate)
         prepared, manifest = prepare(data, workdir, recipe)
@@ -101,7 +101,7 @@ def as_table(rows: Sequence[Row], views: str) -> str:
     """The rows as a Markdown table of top-1 accuracies."""
     names = list(rows[0].one_view)
     lines = [
-        ["", *(f"{name}, {kind}" for name in names for kind in ("1x1", views))],
+        ["", *(f"{name}, {tested}" for name in names for tested in ("1x1", views))],
         ["---", *("---:" for _ in names for _ in range(2))],
         *(
             [row.variant, *(f"{top_1[name]:.3f}" for name in names for top_1 in (row.one_view, row.all_views))]

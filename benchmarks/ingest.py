@@ -1,7 +1,7 @@
 """Measures the speed and memory of ingest against the bare loop that it cannot beat: decode, resize, encode as JPEG.
 
-Each runs in a process of its own, so that its peak memory is its own, and they take turns, so that whatever else the
-machine does meets all alike.
+Each runs in a process of its own, so that peak memory is measured apart, and they take turns, so that other load on
+the machine affects all alike.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from components.ingest.config import IngestConfig
 from components.manifest.reader import Clip
 
 FPS, SECONDS, SIZE = 25, 10, (256, 340)
-# Videos with pictures of their own; the clips are copies of them.
+# Number of distinct videos; the clips are copies of them.
 _DISTINCT = 6
 SPLIT = "train"
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What one of the measured processes did.
+    """Result of one measured process.
 
     Attributes:
       videos_per_second: Median over the rounds.
       frames_per_second: The same in frames.
       share: Median over the rounds of its rate over the bare loop's.
       peak_rss_mib: Peak memory of the process and its children.
-      memory_growth: Peak memory over that after a tenth of the clips.
+      memory_growth: Peak memory divided by peak memory after a tenth of the clips.
     """
 
     videos_per_second: float
@@ -64,7 +64,7 @@ def bench_ingest(config: IngestConfig, *, clips: int, workers: int, rounds: int 
       seconds: Length of a clip; its picture is 340x256 at 25 frames per second.
 
     Returns:
-      What can go to JSON: `Measurement` by name ("bare", "1 worker", "2 workers"), and what was measured.
+      Values for JSON: `Measurement` by name ("bare", "1 worker", "2 workers"), and what was measured.
     """
     context = multiprocessing.get_context("spawn")
     names = {"bare": 0, "1 worker": 1} | ({f"{workers} workers": workers} if workers > 1 else {})
@@ -120,7 +120,7 @@ def describe(result: Mapping) -> str:
 
 
 def write_videos(folder: Path, count: int, seconds: int) -> list[str]:
-    """Writes H.264 videos of moving pictures about as detailed as photographs; gives their paths."""
+    """Writes H.264 videos of moving pictures about as detailed as photographs; returns their paths."""
     from benchmarks.input import natural_noise
 
     rng = np.random.default_rng(0)

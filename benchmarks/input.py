@@ -1,4 +1,4 @@
-"""How fast the training input is, and how near to the rate at which the same cores decode the same JPEGs."""
+"""Speed of the training input, as a share of the rate at which the same cores decode the same JPEGs."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def bench_input(
     count: int = 2000,
     rounds: int = 5,
 ) -> InputRates:
-    """Times the training input and bare decoding in turns, so that both see the same machine.
+    """Times the training input and bare decoding in turns, so that both run under the same load.
 
     Args:
       source: Clips stored as JPEG.
       clip: What a clip is.
       augmentation: What is drawn.
       batch_size: Clips per batch.
-      count: Clips of the pipeline, after 200 that warm it up.
-      rounds: Turns. The first half of each is not timed: it uses up what was made while the other had its turn.
+      count: Clips of the pipeline, after 200 for warm-up.
+      rounds: Turns. The first half of each is not timed: it uses up batches made during the other's turn.
     """
     keep_memory_flat()
     labels, *_ = source.count_labels().values()

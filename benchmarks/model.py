@@ -1,7 +1,7 @@
 """Measures a network's speed and memory against the same network in stock Keras layers.
 
-Both run in a process of their own, so that each one's peak memory is its own, and take turns step by step, so that
-whatever else the machine does meets both alike.
+Both run in a process of their own, so that peak memory is measured apart, and take turns step by step, so that
+other load on the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PASSES = {"forward": 1, "train": 3}
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What one implementation did.
+    """Result of one implementation.
 
     Attributes:
       seconds: Of the fastest step.
       median_seconds: Of the median step.
       clips_per_second: At the fastest step.
-      matmul_share: Multiply-adds that the network wants, over those that the machine's own matrix product would have
+      matmul_share: Multiply-adds that the network requires, over those that the machine's own matrix product would have
         done in the time of the fastest step.
       peak_rss_mib: Peak memory of the process.
     """
@@ -64,11 +64,11 @@ def bench_model(
       config, clip_shape, heads: As in `build_vivit`.
       batch: Clips a step.
       mode: "forward", or "train": forward, backward and a plain gradient step.
-      rounds: Steps of each implementation, at least, after two that warm up.
-      least_seconds: Short steps are repeated for so long.
+      rounds: Least number of steps of each implementation, after two for warm-up.
+      least_seconds: Short steps are repeated for this many seconds.
 
     Returns:
-      What can go to JSON: "ours" and "stock" as `Measurement`, "speedup" of the fastest steps, "memory_ratio",
+      Values for JSON: "ours" and "stock" as `Measurement`, "speedup" of the fastest steps, "memory_ratio",
       "matmul_gflops" of the machine (a multiply-add counts as one, as in the paper), and what was measured.
     """
     context = multiprocessing.get_context("spawn")
@@ -125,7 +125,7 @@ def matmul_rate() -> float:
 
 
 def _work(connection, name, config, clip_shape, heads, batch, mode):
-    """A measured process: builds, warms up, then makes a step each time it is asked, until it is told to stop."""
+    """A measured process: builds, warms up, then runs a step on each request, until it is stopped."""
     step = _make_step(BUILDERS[name](config, clip_shape=clip_shape, heads=heads), clip_shape, batch, mode)
     step()
     step()

@@ -24,8 +24,8 @@ class SegmentRates:
     Attributes:
       minutes: Length of the video, whose picture is 340x256 at 25 frames per second.
       segments: Segments of 1 to 5 s, anywhere in it.
-      segment_seconds: What one worker took to decode, resize, encode and write them, seconds.
-      decode_seconds: What one bare decode of the whole video took, seconds.
+      segment_seconds: Time in which one worker decoded, resized, encoded and wrote them, seconds.
+      decode_seconds: Time of one bare decode of the whole video, seconds.
     """
 
     minutes: int
@@ -45,12 +45,12 @@ def bench_segments(config: IngestConfig, *, minutes: int = 30, segments: int = 2
     Args:
       config: How frames are stored.
       minutes: Length of the video.
-      segments: How many; they overlap as chance has it.
+      segments: Number of segments; they overlap at random.
     """
     # Loaded before the clock starts.
     import components.ingest.example_gen  # noqa: F401
 
-    # Its lines would stand in what is measured, and in JSON.
+    # Its log lines would be part of the measurement, and of the JSON.
     logging.getLogger("vivit.ingest").setLevel(logging.WARNING)
     rng = np.random.default_rng(0)
     starts, lengths = rng.uniform(0, 60 * minutes - 5, segments), rng.uniform(1, 5, segments)
@@ -68,7 +68,7 @@ def bench_segments(config: IngestConfig, *, minutes: int = 30, segments: int = 2
 
 
 def _write_long_video(folder: Path, minutes: int) -> str:
-    """A short video again and again, without encoding it again."""
+    """Repeats a short video without encoding it again."""
     (short,) = write_videos(folder, 1, SECONDS)
     path = str(folder / "long.mp4")
     with av.open(path, "w") as long:

@@ -1,4 +1,4 @@
-"""How fast the whole training loop is, and how near to its compiled step alone."""
+"""Speed of the whole training loop, as a share of the speed of its compiled step alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.training.optimizers import build_optimizer
 from models.training.progress import WAIT
 from models.training.steps import train_step
 
-# Steps of each turn that are not timed: they use up the batches that were made while the other had its turn.
+# Steps of each turn that are not timed: they use up batches made during the other's turn.
 _UNTIMED = 4
 
 
@@ -30,7 +30,7 @@ class TrainRates:
     Attributes:
       steps_per_second: Of the loop: input, step, metrics, log and a checkpoint each turn; median over the turns.
       clips_per_second: The same in clips.
-      bare_clips_per_second: Of the compiled step alone, on one batch that stays where it is.
+      bare_clips_per_second: Of the compiled step alone, on one batch that stays in place.
       share: Median over the turns of loop / bare.
       input_wait: Share of the loop's time spent waiting for its next batch.
     """
@@ -43,12 +43,12 @@ class TrainRates:
 
 
 def bench_train(config: WeightsConfig, source: Source, *, rounds: int = 5, steps: int = 20) -> TrainRates:
-    """Times the loop and its step in turns, so that both see the same machine.
+    """Times the loop and its step in turns, so that both run under the same load.
 
     Args:
       config: What is trained; each round writes a checkpoint, which is more often than in any recipe.
       source: Clips with the labels of `config.heads`.
-      rounds: Turns, after one that warms up.
+      rounds: Turns, after one for warm-up.
       steps: Timed steps of each turn, one execution each.
     """
     counts = source.count_labels()
@@ -117,7 +117,7 @@ def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[
 
 
 def _time(step: Callable[[], float], steps: int) -> tuple[float, float]:
-    """Sum of what `step` gives, and seconds, of so many steps after those that are not timed."""
+    """Sum of what `step` returns, and seconds, over this many steps after the untimed ones."""
     for _ in range(_UNTIMED):
         step()
     started = time.perf_counter()

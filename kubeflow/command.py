@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
 
 
 def _prepare_command(arguments: argparse.Namespace) -> str:
-    """The command that prepares what this pipeline will read: the same recipe, sliced by the same columns."""
+    """The command that prepares the data of this pipeline: the same recipe and the same slice columns."""
     from pipeline.recipe import load_recipe
 
     overrides = list(arguments.overrides)

@@ -1,4 +1,4 @@
-"""What each step asks of the cluster: cores, memory, and the Trainer's accelerator."""
+"""What each step requests from the cluster: cores, memory, and the Trainer's accelerator."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def set_resources(components: Iterable, accelerator: str | None) -> None:
         cores, memory = RESOURCES[component.id]
         spec = ResourceSpec(cpu_limit=cores, memory_limit=memory)
         if component.id == "Trainer" and accelerator:
-            kind, _, count = accelerator.rpartition(":")
-            if not kind or not count.isdigit() or int(count) < 1:
+            device_type, _, count = accelerator.rpartition(":")
+            if not device_type or not count.isdigit() or int(count) < 1:
                 raise ConfigError(f"--accelerator {accelerator}: wanted TYPE:COUNT, e.g. nvidia.com/gpu:1")
-            spec.accelerator.type, spec.accelerator.count = kind, int(count)
+            spec.accelerator.type, spec.accelerator.count = device_type, int(count)
         component.with_platform_config(spec)
 
 

@@ -8,7 +8,7 @@ from pipeline.settings import ConfigError
 
 # Plain DirectRunner first tries to download the Prism binary (Beam 2.68).
 LOCAL_RUNNER = "--runner=FnApiRunner"
-# TFX packs itself for the workers, for seconds in each step, unless it is told of their image. Here they are threads.
+# Without an image, TFX packages itself for the workers: seconds in each step. Here the workers are threads.
 _NO_PACKAGE = "--sdk_container_image=none"
 
 

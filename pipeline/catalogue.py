@@ -11,7 +11,7 @@ from models.network.vivit import ViViTConfig
 from pipeline import recipes
 from pipeline.recipe import heads_of, load_recipe
 
-# Classes assumed where the data decide; the head is a small part of any network.
+# Number of classes assumed where the data set decides; the head is a small part of any network.
 _ANY_NUMBER = 10
 
 
@@ -30,8 +30,8 @@ def catalogue() -> Iterator[str]:
 def figures(config: ViViTConfig, clip_shape: tuple[int, int, int], heads: Mapping[str, int]) -> tuple[int, float]:
     """Parameters and GFLOPs (1e9 multiply-adds) of a network of any depth.
 
-    The blocks of a stack are alike, so networks of one and two blocks are counted and the others follow: a tenth of
-    the time that it takes to build 48 blocks.
+    The blocks of a stack are alike, so networks of one and two blocks are counted and the rest is extrapolated, in a
+    tenth of the time that it takes to build 48 blocks.
     """
 
     def count(**depth: int) -> tuple[int, float]:

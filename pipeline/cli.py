@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_quietly(arguments.main, arguments)
     except BrokenPipeError:
-        # Whoever read the output has read enough: vivit recipes | head.
+        # The reader closed the pipe: vivit recipes | head.
         return 1
     except KeyboardInterrupt:
         print("vivit: stopped", file=sys.stderr)
@@ -56,14 +56,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _added_commands() -> Iterator[tuple[str, ModuleType]]:
-    # Asking this distribution alone: to search all that are installed takes longer than all else here.
+    # Only this distribution: a search of all installed ones takes longer than everything else here.
     for entry in sorted(metadata.distribution(_DISTRIBUTION).entry_points, key=lambda entry: entry.name):
         if entry.group == _GROUP and importlib.util.find_spec(entry.module.partition(".")[0]):
             yield entry.name, importlib.import_module(entry.module)
 
 
 def run_quietly(function: Callable[[argparse.Namespace, Console], int | None], arguments: argparse.Namespace) -> int:
-    """Runs a command with a quiet terminal; an error is shown in words, its traceback goes to the log.
+    """Runs a command with a quiet terminal; shows an error as one message, and its traceback goes to the log.
 
     Logs go to ``<workdir>/logs`` where the command has a local workdir that it may write.
     """
@@ -85,7 +85,7 @@ def command() -> None:
     """Runs the command of this process, and ends it."""
     status = main()
     if "tensorflow_io" in sys.modules:
-        # Once its S3 file system was used, it aborts a process that ends as usual, with status 134.
+        # After use of its S3 file system, it aborts a process that exits normally, with status 134.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Console:
-    """The user's terminal while everything else is logged to a file. Called with a text, it says it."""
+    """The user's terminal while everything else is logged to a file. A call prints its text."""
 
     def __init__(self, terminal, errors, log, log_file: str | None):
         self._terminal, self._errors, self._log = terminal, errors, log
@@ -32,7 +32,7 @@ class Console:
             print(text, file=stream, flush=True)
 
     def show_progress(self, items: Iterable[T], total: int, text: str, is_bad: Callable[[T], bool]) -> Iterator[T]:
-        """Gives the items on, behind a progress bar on stderr where that is a terminal, which counts the bad ones."""
+        """Yields the items, with a progress bar that counts the bad ones on stderr where that is a terminal."""
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -108,7 +108,7 @@ def _attach(terminal, log) -> list[tuple[logging.Logger, logging.Handler]]:
 
 
 def typed_command() -> str:
-    """This command as it can be typed here: its name where it is on the path, else its file."""
+    """This command as the user can type it here: its name if it is on the path, else its file."""
     script = sys.argv[0]
     if os.path.basename(script) != "vivit" or shutil.which("vivit") == os.path.abspath(script):
         return "vivit"
@@ -116,6 +116,6 @@ def typed_command() -> str:
 
 
 def typed_path(path: str) -> str:
-    """A path as short as it can be typed from here."""
+    """The shortest form of a path from the current folder."""
     relative = os.path.relpath(path) if os.path.isabs(path) else path
     return relative if not relative.startswith("..") else path

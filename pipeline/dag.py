@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.orchestration.pipeline import Pipeline
 
@@ -37,48 +38,43 @@ def build_pipeline(
     last: str = "Pusher",
     **options: Any,
 ) -> Pipeline:
-    """Builds the pipeline as far as the node `last`.
-
-    Args:
-      recipe, data, workdir, strategy, decoders, beam: As in `build_components`.
-      last: Node id.
-      **options: Further arguments of TFX's `Pipeline`, which the runner needs.
-
-    Raises:
-      ConfigError: If a Beam option is wrong.
-    """
-    components = build_components(recipe, data, workdir=workdir, strategy=strategy, decoders=decoders, beam=beam)
-    ids = [component.id for component in components]
-    return Pipeline(
-        pipeline_name=PIPELINE_NAME,
-        pipeline_root=os.path.join(workdir, "pipeline"),
-        components=components[: ids.index(last) + 1],
-        enable_cache=True,
-        beam_pipeline_args=step_args(beam),
-        **options,
-    )
-
-
-def build_components(
-    recipe: Recipe,
-    data: PreparedData,
-    *,
-    workdir: str,
-    strategy: type[ResolverStrategy],
-    decoders: int,
-    beam: Sequence[str] = (),
-) -> list:
-    """Builds the nodes, in the order in which a clip meets them.
+    """Builds the pipeline, for any runner.
 
     Args:
       recipe: Every setting.
       data: The prepared data set.
       workdir: Folder (any URI) of the run: models are pushed to ``pushed/``, which a model server watches, and
         ``checkpoints/`` outlives a killed Trainer.
-      strategy: How the latest blessed model is found, which the candidate must not be worse than.
-      decoders: Clips that are decoded at a time, where the step runs on one machine.
+      strategy: How to find the latest blessed model, which the candidate is compared with.
+      decoders: Clips decoded in parallel, where the step runs on one machine.
       beam: Beam options, as in `step_args`.
+      last: Id of the last node that is built.
+      **options: Further arguments of TFX's `Pipeline`, which the runner needs.
+
+    Raises:
+      ConfigError: If a Beam option is wrong.
     """
+    nodes = _nodes(recipe, data, workdir, strategy, decoders, beam)
+    ids = [node.id for node in nodes]
+    return Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=os.path.join(workdir, "pipeline"),
+        components=nodes[: ids.index(last) + 1],
+        enable_cache=True,
+        beam_pipeline_args=step_args(beam),
+        **options,
+    )
+
+
+def _nodes(
+    recipe: Recipe,
+    data: PreparedData,
+    workdir: str,
+    strategy: type[ResolverStrategy],
+    decoders: int,
+    beam: Sequence[str],
+) -> list[BaseNode]:
+    """The nodes, in the order in which a clip passes them."""
     example_gen = VideoExampleGen(input_base=data.manifest_dir, splits=data.splits, ingest=recipe.ingest)
     example_gen.with_beam_pipeline_args(ingest_args(decoders, beam))
     quarantine_gate = QuarantineGate(

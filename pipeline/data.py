@@ -28,11 +28,11 @@ from schemas.schema import build_schema
 
 @dataclasses.dataclass(frozen=True)
 class PreparedData:
-    """What the pipeline is told of a data set.
+    """The pipeline's description of a data set.
 
     Attributes:
       manifest_dir: Folder of the ``<split>.jsonl`` files.
-      pace_file: How the training goes, as JSON. The Trainer reads it there, so that it is in no fingerprint.
+      pace_file: The `PaceConfig` as JSON. The Trainer reads this file, so that no fingerprint contains it.
       schema_file: The TensorFlow Metadata schema of the raw examples.
       splits: Names of the splits.
       heads: Label heads.

@@ -28,7 +28,7 @@ from PIL import Image
 
 logger = logging.getLogger("vivit.demo")
 
-# To be raised with every change of what is written, so that older copies are written anew.
+# Increase it with every change of the written data, so that older copies are replaced.
 VERSION = 1
 
 # A pose is (x, y, size, angle). x (right) and y (down) go from the centre of the frame to that of the digit, in short
@@ -56,7 +56,7 @@ SHORT_SIDES = (48, 52, 56, 60, 64)
 SHAPES = ("landscape", "portrait", "square")
 BACKGROUNDS = ("plain", "gradient", "stripes", "clouds")
 
-# One digit image in so many is kept for the eval split.
+# One digit image out of this many is kept for the eval split.
 EVAL_SHARE = 8
 
 
@@ -71,10 +71,10 @@ class Clip:
     digit: int  # Index of the digit image in `load_digits`.
     background: str
     shape: str
-    size: tuple[int, int]  # (width, height) in pixels, even, as 4:2:0 chroma wants.
+    size: tuple[int, int]  # (width, height) in pixels, even, as 4:2:0 chroma requires.
     fps: Fraction
     num_frames: int
-    seed: tuple[int, ...]  # Of the pose, the speed and the colours.
+    seed: tuple[int, ...]  # Seed of the pose, the speed and the colours.
 
     @property
     def path(self) -> str:
@@ -103,7 +103,7 @@ def write_demo_data(directory: str | Path, *, train: int = 1600, eval: int = 240
     same arguments give the same bytes (by the same build of x264).
 
     Args:
-      directory: Where to write; made where it is missing. A data set of other arguments is written over.
+      directory: Where to write; made where it is missing. Overwrites a data set of other arguments.
       train: Number of clips in the train split.
       eval: Number of clips in the eval split.
       seed: Seed of all that is drawn.
@@ -117,7 +117,7 @@ def write_demo_data(directory: str | Path, *, train: int = 1600, eval: int = 240
     """
     if min(train, eval) < 1:
         raise ValueError(f"train and eval must be 1 clip or more; got {train} and {eval}")
-    from sklearn.datasets import load_digits  # Half a second that the writing processes need not spend.
+    from sklearn.datasets import load_digits  # Saves the writing processes half a second.
 
     digits = load_digits()
     clips = plan_split("train", train, digits.target, seed=seed) + plan_split("eval", eval, digits.target, seed=seed)
@@ -216,7 +216,7 @@ def draw_digit(image: np.ndarray, size: tuple[int, int], pose: np.ndarray) -> Im
     x, y, log_size, angle = pose
     width, height = size
     short = min(size)
-    # Pillow wants the way back, from the pixels of the frame to those of the digit image.
+    # Pillow requires the inverse map, from the pixels of the frame to those of the digit image.
     scale = image.shape[0] / (short * 2**log_size)
     cos, sin = scale * math.cos(math.radians(angle)), scale * math.sin(math.radians(angle))
     centre_x, centre_y = width / 2 + x * short, height / 2 + y * short

@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine with TFX's BeamDagRunner, and reports each node as it goes."""
+"""Runs the pipeline on this machine with TFX's BeamDagRunner, and reports each node as it runs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class _ReportingRunner(beam_dag_runner.BeamDagRunner):
 
 
 def run_pipeline(pipeline: Pipeline, echo: Callable[[str], None]) -> dict[str, NodeResult]:
-    """Runs a pipeline and gives the result of each node, by node id.
+    """Runs a pipeline; returns the result of each node by node id.
 
     Args:
       pipeline: The TFX pipeline.
@@ -114,7 +114,7 @@ def run_pipeline(pipeline: Pipeline, echo: Callable[[str], None]) -> dict[str, N
 
 @contextmanager
 def _orchestrator_arguments() -> Iterator[None]:
-    """BeamDagRunner's own Beam pipeline reads the arguments of the process, and offers no other way."""
+    """Sets the arguments of the process, the only options that BeamDagRunner's own Beam pipeline reads."""
     saved, sys.argv = sys.argv, [sys.argv[0], LOCAL_RUNNER]
     try:
         yield

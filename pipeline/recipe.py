@@ -25,9 +25,9 @@ class DataConfig:
     """Which parts of the data set are used, and how frames are stored for training.
 
     Attributes:
-      heads: Label heads to train, in the order of the logits; empty for all that the manifest has.
-      num_classes: Classes of each head where the recipe is for one data set; empty where the data decide.
-      slices: Manifest columns to slice metrics by; None for every column that has no other meaning.
+      heads: Label heads to train, in the order of the logits; empty for all heads of the manifest.
+      num_classes: Class count of each head where the recipe is for one data set; empty where the data set decides.
+      slices: Manifest columns to slice metrics by; None for every column without another meaning.
       storage: "jpeg" (decoded when sampled: large sets) or "raw" (decoded once: small sets, fast accelerators).
     """
 
@@ -62,7 +62,7 @@ class Recipe:
         )
 
     def trainer_config(self, heads: Iterable[str]) -> TrainerConfig:
-        """What travels to the Trainer, and is its fingerprint; `pace` is not in it."""
+        """What the Trainer receives, which is also its fingerprint; `pace` is not part of it."""
         pixels = dataclasses.asdict(part(PixelConfig, self.ingest))
         return TrainerConfig(self.weights_config(heads), pixels, self.views)
 
@@ -90,5 +90,5 @@ def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def heads_of(recipe: Recipe) -> tuple[str, ...]:
-    """The heads that a recipe names, or the default one where it leaves them to the data."""
+    """The heads that a recipe names, or the default head where the data set decides."""
     return recipe.data.heads or (DEFAULT_HEAD,)

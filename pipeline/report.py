@@ -1,4 +1,4 @@
-"""Tells in words what a run did: clips, classes, accuracy with its views, blessing and why, where the model went."""
+"""Summarises a run: clips, classes, accuracy with its views, blessing and reasons, where the model was pushed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MANY = 12
 
 
 def summary(recipe: Recipe, manifest: Manifest, results: Mapping[str, NodeResult]) -> str:
-    """The lines that a person reads after a run."""
+    """The lines printed after a run."""
     cached = sum(result.cached for result in results.values())
     seconds = sum(result.seconds for result in results.values())
     return "\n".join(
@@ -107,7 +107,7 @@ def _gate_lines(results: Mapping[str, NodeResult]) -> list[str]:
     pushed = results["Pusher"].outputs["pushed_model"][0]
     reasons = [] if blessed else refusals(evaluator.outputs["evaluation"][0])
     return [
-        f"  blessing  {'BLESSED' if blessed else 'NOT BLESSED'}, held against {against}",
+        f"  blessing  {'BLESSED' if blessed else 'NOT BLESSED'}, compared with {against}",
         *(f"            {reason}" for reason in reasons),
         f"  canary    {serves}: {_text(canary, DETAIL_PROPERTY)}",
         f"  pushed    {typed_path(_text(pushed, 'pushed_destination')) if _int(pushed, 'pushed') else 'nothing'}",
@@ -124,10 +124,10 @@ def refusals(evaluation: metadata_store_pb2.Artifact) -> list[str]:
             threshold = failure.metric_threshold
             if key.is_diff:
                 allowed = threshold.change_threshold.absolute.value
-                what = f"changed by {value:+.3f} against the model in production; at least {allowed:+.3f} is asked"
+                reason = f"changed by {value:+.3f} against the model in production; at least {allowed:+.3f} is required"
             else:
-                what = f"is {value:.3f}; at least {threshold.value_threshold.lower_bound.value:.3f} is asked"
-            lines.append(f"{key.output_name}: {key.name} {what}")
+                reason = f"is {value:.3f}; at least {threshold.value_threshold.lower_bound.value:.3f} is required"
+            lines.append(f"{key.output_name}: {key.name} {reason}")
     for missing in result.missing_slices:
         lines.append(f"no clip in the slice {missing}")
     return lines

@@ -1,4 +1,4 @@
-"""One run on this machine: check the recipe and the manifest, run the pipeline, tell what came of it."""
+"""One run on this machine: check the recipe and the manifest, run the pipeline, report the results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(
 
     Args:
       data: CSV, JSONL or folder of classes.
-      workdir: Local folder of everything that the run keeps: examples, models, metadata, logs, and ``pushed/``.
+      workdir: Local folder of all outputs: examples, models, metadata, logs, and ``pushed/``.
       recipe: Name of the recipe.
       overrides: ``key=value`` settings.
       beam: Beam options, as in `step_args`.
@@ -52,7 +52,7 @@ def run(
         )
     workdir = os.path.abspath(workdir)
     settings = load_recipe(recipe, overrides)
-    step_args(beam)  # A wrong option is told before anything is read.
+    step_args(beam)  # A wrong option is reported before anything is read.
     echo(f"Checking {data} …")
     prepared, manifest = prepare(data, workdir, settings)
     echo(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
@@ -72,7 +72,7 @@ def run_nodes(
     last: str = "Pusher",
     beam: Sequence[str] = (),
 ) -> Mapping[str, NodeResult]:
-    """Runs the pipeline on prepared data as far as the node `last`; gives what each node did, by node id.
+    """Runs the pipeline on prepared data up to the node `last`; returns what each node did, by node id.
 
     Raises:
       ConfigError: If a Beam option is wrong.

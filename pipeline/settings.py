@@ -1,4 +1,4 @@
-"""Frozen dataclasses to and from plain values: one way for recipes, `--set key=value` and what travels to a step.
+"""Frozen dataclasses to and from plain values: one way for recipes, `--set key=value` and the configs passed to a step.
 
 Contract: a config built here has the declared types all the way down, or a `ConfigError` names the field with its full
 dotted path, the value, and what is allowed.
@@ -27,23 +27,23 @@ def to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), sort_keys=True)
 
 
-def from_json(kind: type[Config], text: str) -> Config:
+def from_json(config_type: type[Config], text: str) -> Config:
     """The inverse of `to_json`."""
-    return build(kind, json.loads(text))
+    return build(config_type, json.loads(text))
 
 
-def build(kind: type[Config], values: Mapping[str, Any], path: str = "") -> Config:
-    """Builds a config dataclass from a mapping; fields that it does not name keep their defaults.
+def build(config_type: type[Config], values: Mapping[str, Any], path: str = "") -> Config:
+    """Builds a config dataclass from a mapping; fields that are not in it keep their defaults.
 
     Raises:
       ConfigError: If a key is unknown, or a value does not fit its field.
     """
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(config_type)
     for key in values:
         if key not in hints:
             raise _unknown(path + key, [path + name for name in hints])
     fields = {key: _value(hints[key], value, path + key) for key, value in values.items()}
-    return _construct(lambda: kind(**fields), path)
+    return _construct(lambda: config_type(**fields), path)
 
 
 def override(config: Config, settings: Mapping[str, str]) -> Config:
@@ -56,7 +56,7 @@ def override(config: Config, settings: Mapping[str, str]) -> Config:
 
 
 def _with(config: Any, settings: Mapping[tuple[str, ...], str], prefix: str) -> Any:
-    """Applies the settings of one group together, as one may only be allowed with another."""
+    """Applies the settings of one group together, as one value may require another."""
     hints = typing.get_type_hints(type(config))
     changes, groups = {}, {}
     for (name, *rest), text in settings.items():
@@ -86,7 +86,7 @@ def _parsed(text: str) -> Any:
 
 
 def _construct(make: typing.Callable[[], Any], path: str) -> Any:
-    """Runs a config's own checks; their errors become ours."""
+    """Makes a config, which checks itself; turns its errors into `ConfigError`."""
     try:
         return make()
     except ConfigError:
@@ -96,14 +96,14 @@ def _construct(make: typing.Callable[[], Any], path: str) -> Any:
 
 
 def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
-    """Checks `value` against a type hint, turning lists into tuples and whole numbers into floats where asked."""
+    """Checks `value` against a type hint, turning lists into tuples and whole numbers into floats where required."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _value(next(kind for kind in arguments if kind is not type(None)), value, path, text)
+        return _value(next(option for option in arguments if option is not type(None)), value, path, text)
     if origin is Literal:
         if value not in arguments:
             raise ConfigError(f"{path} is {value!r}; it must be one of {', '.join(map(repr, arguments))}")
@@ -112,12 +112,12 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
         return build(hint, value, path + ".")
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value] if value != "" else []
-        kinds = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else list(arguments)
-        if len(items) != len(kinds):
-            raise ConfigError(f"{path} is {value!r}; it must have {len(kinds)} values")
+        item_types = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else list(arguments)
+        if len(items) != len(item_types):
+            raise ConfigError(f"{path} is {value!r}; it must have {len(item_types)} values")
         return tuple(
-            _value(kind, _parsed(item) if isinstance(item, str) and kind is not str else item, path)
-            for kind, item in zip(kinds, items, strict=True)
+            _value(item_type, _parsed(item) if isinstance(item, str) and item_type is not str else item, path)
+            for item_type, item in zip(item_types, items, strict=True)
         )
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: _value(arguments[1], item, f"{path}.{key}") for key, item in value.items()}

@@ -86,7 +86,7 @@ def raw_example(
     texts = {CLIP_ID: [clip_id], CLIP_GROUP: [group]}
     texts |= {label_key(head): names for head, names in labels.items()}
     texts |= {slice_key(name): [value] for name, value in slices.items()}
-    # Filled in place: a message that is given another copies it, and the frames are megabytes.
+    # Filled in place: to assign one message to another copies it, and the frames are megabytes.
     example = tf.train.Example()
     feature = example.features.feature
     feature[CLIP_FRAMES].bytes_list.value.extend(frames)

@@ -14,7 +14,7 @@ CURATED = Path(__file__).with_name("video.pbtxt")
 
 
 def build_schema(heads: Sequence[str], slices: Sequence[str] = ()) -> schema_pb2.Schema:
-    """Builds the schema that ExampleValidator holds the raw examples against.
+    """Builds the schema that ExampleValidator checks the raw examples against.
 
     Args:
       heads: Names of the label heads; each must be present in every clip, with one class name: Transform makes one id.

@@ -49,7 +49,7 @@ def centre_view(head: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """What a served model says of itself, kept in its assets.
+    """What a served model states about itself, stored in its assets.
 
     Attributes:
       classes: Class names by head, in the order of the logits.

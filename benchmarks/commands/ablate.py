@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace, echo: Echo) -> None:
-    """Trains a recipe without regularisation and with more and more of it; writes the accuracies as a table."""
+    """Trains a recipe without regularisation and with one more part of it each time; writes a table of accuracies."""
     data = arguments.data or make_demo_videos(arguments.workdir, echo)
     echo(LOADING)
     from benchmarks.ablation import ablate, as_table, variants

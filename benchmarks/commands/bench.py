@@ -12,22 +12,22 @@ HELP = "measure speed and memory"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what can be measured, with its arguments."""
-    kinds = parser.add_subparsers(required=True, metavar="WHAT")
+    """Adds one subcommand per measurement."""
+    subparsers = parser.add_subparsers(required=True, metavar="WHAT")
 
     def add(name: str, text: str, function, recipe: str) -> argparse.ArgumentParser:
-        kind = kinds.add_parser(name, help=text, description=text)
-        kind.add_argument("--json", action="store_true")
-        kind.set_defaults(bench=function)
-        add_recipe_arguments(kind, default=recipe)
-        return kind
+        subparser = subparsers.add_parser(name, help=text, description=text)
+        subparser.add_argument("--json", action="store_true")
+        subparser.set_defaults(bench=function)
+        add_recipe_arguments(subparser, default=recipe)
+        return subparser
 
     model = add("model", "a network against stock Keras layers", bench_model, "small")
     model.add_argument("--mode", choices=("forward", "train"), default="train")
     data = add("input", "the training input against bare JPEG decoding", bench_input, "kinetics400_b_fe")
     train = add("train", "the training loop against its compiled step alone", bench_train, "small")
-    for kind in (model, data, train):
-        kind.add_argument("--batch", type=count, default=4, help="clips per step (default: 4)")
+    for subparser in (model, data, train):
+        subparser.add_argument("--batch", type=count, default=4, help="clips per step (default: 4)")
     text = "videos to examples, against the bare loop that decodes and encodes"
     ingest = add("ingest", text, bench_ingest, "kinetics400_b_fe")
     ingest.add_argument("--clips", type=count, default=300, help="clips of 10 s 340x256 of a turn (default: 300)")
@@ -68,7 +68,7 @@ def bench_input(arguments: argparse.Namespace, echo: Echo) -> None:
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     with tempfile.TemporaryDirectory() as folder:
-        # Long enough for no frame to be shown twice, which would be decoded once.
+        # Long enough that no frame is repeated: a repeated frame is decoded once.
         source = write_bench_clips(Path(folder), frames=recipe.clip.num_frames * recipe.clip.stride)
         rates = bench(source, clip=recipe.clip, augmentation=recipe.augment, batch_size=arguments.batch)
     if arguments.json:

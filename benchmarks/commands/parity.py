@@ -1,4 +1,4 @@
-"""``vivit parity``: ours against numbers made by the reference."""
+"""``vivit parity``: compares our numbers with those of the reference."""
 
 from __future__ import annotations
 

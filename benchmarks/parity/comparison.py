@@ -1,4 +1,4 @@
-"""One line of a parity report: numbers of ours against numbers of the reference."""
+"""One line of a parity report: our numbers compared with the reference's."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What was compared and how far apart it was.
+    """What was compared, and the difference.
 
     Attributes:
       name: The case.
-      compared: What of it.
+      compared: Which numbers of the case.
       max_abs_error: Largest absolute difference; infinite where shapes differ or a value is not a number.
-      tolerance: Largest difference that passes; 0 asks for equality.
+      tolerance: Largest difference that passes; 0 requires equality.
     """
 
     name: str
@@ -40,6 +40,6 @@ def compare(name: str, compared: str, actual, expected, tolerance: float = 0.0) 
 
 
 def golden_cases(folder: Path) -> list[Path]:
-    """The cases of one kind: its folders, and its files by their common name, e.g. ``spatial`` of ``spatial.npz``."""
+    """Cases of one kind: its sub-folders, and its files by their common name, e.g. ``spatial`` of ``spatial.npz``."""
     files = (path.with_name(path.stem.removesuffix("_io")) for path in folder.iterdir() if path.is_file())
     return sorted({*files, *(path for path in folder.iterdir() if path.is_dir())})

@@ -1,8 +1,8 @@
-"""Holds the network, the checkpoint readers and the initialisation against numbers made by the reference.
+"""Compares the network, the checkpoint readers and the initialisation with numbers made by the reference.
 
-A golden folder has a subfolder per kind, a subfolder per case, and in it what the reference was given and what it gave.
+A golden folder has a subfolder per kind, and in it one per case with the reference's inputs and outputs.
 `check_folder` runs every case that it finds. A kind is a function from a case's folder to its comparisons: `KINDS` has
-those of the network, and a case of a kind that is not given is reported as not run, which counts as failure.
+those of the network. A case of an unknown kind is reported as not run, which counts as failure.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Row:
     Attributes:
       kind, case: Where the numbers are: ``<kind>/<case>``.
       compared: What was compared.
-      error: Largest absolute difference; None where it was not run.
+      error: Largest absolute difference; None where the case was not run.
       tolerance: Largest difference allowed.
       reason: Why it was not run.
     """
@@ -94,7 +94,7 @@ def reference_network(sizes: Mapping) -> tuple[ViViTConfig, tuple[int, int, int]
     """Config, clip shape and heads of a network that the reference calls by its own names.
 
     Raises:
-      KeyError, ValueError: Where something is not known, or not allowed.
+      KeyError, ValueError: Where a name or value is unknown or not allowed.
     """
     height, width, *time = sizes["patches_size"]
     sampling = sizes["temporal_encoding"] == "temporal_sampling"

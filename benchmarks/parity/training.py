@@ -103,7 +103,7 @@ def _multiview(case: Path) -> Iterator[Comparison]:
 
 
 def _steps(case: Path) -> Iterator[Comparison]:
-    """Loss, gradients and metrics of the first steps, and the weights and momenta that they lead to."""
+    """Loss, gradients and metrics of the first steps, and the weights and momenta after them."""
     meta = json.loads((case / "meta.json").read_text())
     settings, batch = meta["config"], np.load(case / "batch.npz")
     _, _, heads = reference_network(meta["model"])
@@ -133,10 +133,10 @@ def _steps(case: Path) -> Iterator[Comparison]:
         yield from _compare_metrics(at_step, scores.metrics(logits, targets, mask), logged["metrics"])
         optimizer.apply(clipped, network.trainable_variables)
     momenta = dict(zip(weights, optimizer.momentums, strict=True))
-    for kind, values in (("params", weights), ("momentum", momenta)):
-        golden = np.load(case / f"{kind}_{meta['steps']}.npz")
+    for quantity, values in (("params", weights), ("momentum", momenta)):
+        golden = np.load(case / f"{quantity}_{meta['steps']}.npz")
         errors = [compare(case.name, name, values[name], golden[name]).max_abs_error for name in golden]
-        yield Comparison(case.name, f"{kind} after {meta['steps']} steps", max(errors), WEIGHTS)
+        yield Comparison(case.name, f"{quantity} after {meta['steps']} steps", max(errors), WEIGHTS)
 
 
 def _loss(logits, targets, mask, label_smoothing) -> tf.Tensor:
@@ -160,7 +160,7 @@ def _compare_metrics(name: str, metrics: Mapping, expected: Mapping) -> Iterator
 
 
 def _compare_gradients(name: str, gradients: Mapping, golden: Mapping) -> Comparison:
-    """The tensor that is furthest off, relative to its largest value."""
+    """The tensor with the largest difference, relative to its largest value."""
     errors = []
     for key in golden:
         error = compare(name, key, gradients[key], golden[key]).max_abs_error

@@ -1,4 +1,4 @@
-"""Which model the candidate is held against: the latest blessed one that is not the candidate itself."""
+"""Which model the candidate is compared with: the latest blessed one that is not the candidate itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class PreviousBlessedModelStrategy(LatestBlessedModelStrategy):
     """LatestBlessedModelStrategy without the candidate of this run.
 
     A second run on unchanged inputs trains nothing: its candidate is the model of the first run, blessed meanwhile.
-    Held against itself it would be evaluated, blessed and pushed again.
+    Compared with itself it would be evaluated, blessed and pushed again.
     """
 
     def resolve_artifacts(self, store, input_dict):

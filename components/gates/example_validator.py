@@ -1,4 +1,4 @@
-"""ExampleValidator that gates: an anomaly stops the run, in words. TFX's own only writes it down."""
+"""ExampleValidator that gates: an anomaly stops the run with a message. TFX's own only writes it to a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfx.dsl.components.base import executor_spec
 
 
 class DataAnomalyError(RuntimeError):
-    """The examples do not honour the schema; the message says which feature of which split, and how."""
+    """The examples do not fit the schema; the message says which feature of which split, and how."""
 
 
 class _GatingExecutor(executor.Executor):

@@ -1,6 +1,6 @@
 """ModelCanary: the gate of TFX's InfraValidator where there is no docker (DESIGN: a fresh process loads and serves).
 
-Its InfraBlessing is what the Pusher asks for.
+The Pusher requires its InfraBlessing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ModelCanarySpec(ComponentSpec):
 
 
 class ModelCanaryExecutor(base_executor.BaseExecutor):
-    """Runs `components.gates.serving_check` in a fresh process and writes down what it says."""
+    """Runs `components.gates.serving_check` in a fresh process and records its verdict."""
 
     def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
         """Blesses the model, or says why not; a model that fails does not fail the run."""

@@ -1,12 +1,13 @@
 """QuarantineGate: stops a run of which ingest has lost too many clips, or a whole class.
 
-Ingest itself goes on to its end, so that a run which may spare more clips decodes none of them again.
+Ingest itself runs to its end, so that a later run which may lose more clips decodes none of them again.
 """
 
 from __future__ import annotations
 
 import os
 
+import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, channel, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
@@ -42,6 +43,7 @@ class QuarantineGateExecutor(base_executor.BaseExecutor):
         except quarantine.TooManyBadVideosError as error:
             raise quarantine.TooManyBadVideosError(f"{error}\n  all of them: {folder}") from error
         verdict = artifact_utils.get_single_instance(output_dict["verdict"])
+        tf.io.gfile.makedirs(os.path.dirname(verdict.uri))
         verdict.write(f"{len(lost)} of {len(clips)} clips are in quarantine")
 
 

@@ -1,6 +1,6 @@
 """Proves, in a process of its own, that a SavedModel loads and serves: ``python -m components.gates.serving_check``.
 
-Every signature runs on real clips, and its logits are held against those that the trainer computed with its own input
+Every signature runs on real clips, and its logits are compared with those that the trainer computed with its own input
 pipeline and network. Imports TensorFlow and the contract only, as a model server would.
 """
 
@@ -60,7 +60,7 @@ def check_model(model_dir: str, examples: Iterable[bytes]) -> str:
             (f"{serving.EVALUATION_SIGNATURE}, centre view", evaluated[serving.centre_view(head)], _softmax(centre)),
         ):
             largest = max(largest, _compare(name, head, got, wanted))
-        served_names = {tuple(name.decode() for name in row) for row in outputs[serving.classes_key(head)]}
+        served_names = {tuple(name.decode() for name in names) for names in outputs[serving.classes_key(head)]}
         if served_names != {tuple(classes)}:
             raise ServingError(f"head {head!r} serves other class names than the model card: {served_names}")
         for (_, example), class_id in zip(clips.values(), ids[features.label_id_key(head)], strict=True):
@@ -93,7 +93,7 @@ def _frames(example: tf.train.Example) -> Sequence[bytes]:
 
 def _padded(frames: Sequence[Sequence[bytes]]) -> tf.Tensor:
     longest = max(map(len, frames))
-    return tf.constant([[*row, *[b""] * (longest - len(row))] for row in frames])
+    return tf.constant([[*clip, *[b""] * (longest - len(clip))] for clip in frames])
 
 
 def _run(served, name: str, inputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:

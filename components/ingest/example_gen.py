@@ -1,7 +1,7 @@
 """VideoExampleGen: videos in, raw examples out (one per clip), and a quarantine of what could not be decoded.
 
-The input files are the JSON lines of `Clip` (components/manifest/reader.py), one file per split. A bad video costs its
-own clip: the clip becomes a row of the quarantine artifact. Whether too many are lost, QuarantineGate decides.
+The input files are the JSON lines of `Clip` (components/manifest/reader.py), one file per split. A bad video loses
+only its own clip: the clip becomes a row of the quarantine artifact. QuarantineGate decides whether too many are lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from components.media.config import part
 INGEST_KEY = "ingest"
 QUARANTINE_KEY = "quarantine"
 
-# Shards under way and their plan, below the examples; gone when all shards are there.
+# Shards in progress and their plan, below the examples; removed when all shards are complete.
 _UNFINISHED = "unfinished"
 
 
@@ -87,7 +87,7 @@ class VideoExampleGenExecutor(BaseBeamExecutor):
         self, clips: list[Clip], examples_uri: str, lost_uri: str, splits: list[str], config: ExamplesConfig
     ) -> None:
         unfinished = os.path.join(examples_uri, _UNFINISHED)
-        # A try before this one may have planned otherwise.
+        # An earlier attempt may have made another plan.
         for folder in (unfinished, *(os.path.join(examples_uri, f"Split-{split}") for split in splits)):
             if tf.io.gfile.isdir(folder):
                 tf.io.gfile.rmtree(folder)
@@ -122,7 +122,7 @@ class VideoExampleGen(FileBasedExampleGen):
         Args:
           input_base: Folder (any URI) with one ``<split>.jsonl`` of `Clip` rows per split.
           splits: Names of the splits.
-          ingest: What the examples depend on. What a config has beyond that is no part of the fingerprint.
+          ingest: What the examples depend on. Further settings of a config are no part of the fingerprint.
         """
         input_config = example_gen_pb2.Input(
             splits=[example_gen_pb2.Input.Split(name=name, pattern=f"{name}.jsonl") for name in splits]

@@ -10,7 +10,7 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 def keep_memory_flat() -> None:
-    """Has glibc give blocks of 1 MiB and more back when they are freed, and share a heap per core; it costs no speed.
+    """Makes glibc return blocks of 1 MiB and more when they are freed, and use one heap per core; it costs no speed.
 
     By default glibc raises that limit to the largest block it has seen freed, and has eight heaps per core. Clips and
     frames, allocated by one thread and freed by another, then leave holes in all of them, and resident memory grows for

@@ -1,7 +1,7 @@
 """What ingest lost, and why: rows of the clips that could not be decoded, counted by stage and by reason.
 
 A quarantine is a folder with the JSON lines of one `<split>.jsonl` per split and their counts in `summary.json`. Every
-clip that went in came out once, as an example or as a row: that is checked, not hoped for.
+clip that goes in comes out once, as an example or as a row; `check_accounted` checks it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Outcome:
       split: Name of the split.
       examples: Clips that are stored as examples.
       short: Those of them whose video had fewer frames than `ingest.min_frames`.
-      rows: One row of the quarantine for each of the others, see `quarantine_row`.
+      rows: One row of the quarantine for each of the other clips, see `quarantine_row`.
     """
 
     split: str
@@ -105,11 +105,11 @@ def read_lines(pattern: str) -> Iterator[str]:
 
 def check_accounted(clips: Iterable[Clip], summary: dict[str, dict[str, int]]) -> None:
     """Raises ClipsUnaccountedError unless each split has as many examples and rows as clips."""
-    told = {split: count + summary["quarantined"][split] for split, count in summary["examples"].items()}
+    counted = {split: count + summary["quarantined"][split] for split, count in summary["examples"].items()}
     wanted = collections.Counter(clip.split for clip in clips)
-    wrong = [split for split in told.keys() | wanted.keys() if told.get(split, 0) != wanted[split]]
+    wrong = [split for split in counted.keys() | wanted.keys() if counted.get(split, 0) != wanted[split]]
     if wrong:
-        counts = "; ".join(f"{split}: {wanted[split]} in, {told.get(split, 0)} out" for split in sorted(wrong))
+        counts = "; ".join(f"{split}: {wanted[split]} in, {counted.get(split, 0)} out" for split in sorted(wrong))
         raise ClipsUnaccountedError(f"clips were lost or doubled on the way ({counts}); run the ingest again")
 
 

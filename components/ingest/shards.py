@@ -1,8 +1,8 @@
 """Which clip is stored in which shard, and how a shard is written.
 
-Contract: the same clips and settings give the same shards, byte for byte, whatever runs the work, in whatever order and
-how often. A shard is planned before anything is decoded, is decoded and written by one worker, and appears under its
-name when it is complete; so a retry does it again and changes nothing.
+Contract: the same clips and settings give the same shards, byte for byte, on any runner, in any order, however
+often it runs. A shard is planned before anything is decoded, is decoded and written by one worker, and gets its final
+name when it is complete; so a retry repeats the work and changes nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from components.media.video import StoredClip, VideoError
 from components.storage.record_files import is_record, split_path
 from schemas import features
 
-# A small set has some shards, too: they are what workers share.
+# A small data set has several shards, too: workers share the work by shard.
 _LEAST_SHARDS = 8
 # Of a video whose manifest names no end, as small videos for training have it: 1 Mbit/s.
 _VIDEO_BYTES_PER_SECOND = 125_000
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Shard(NamedTuple):
-    """A shard to write, and where its clips stand in the plan: as small as a cluster's queue wants it."""
+    """A shard to write, and where its clips are in the plan: small enough for a cluster's queue."""
 
     split: str
     index: int
@@ -63,7 +63,7 @@ class Shard(NamedTuple):
 
 
 def estimated_bytes(clip: Clip, config: ExamplesConfig, sharing: int = 1) -> float:
-    """Bytes that a clip takes when it is stored, roughly: nothing is decoded to know.
+    """Estimated bytes of a clip when it is stored; nothing is decoded for it.
 
     A record, stored as it is, is one of `sharing` in its file.
     """
@@ -118,11 +118,11 @@ def write_plan(path: str, clips: Iterable[Clip], config: ExamplesConfig) -> list
     shards, offset = [], 0
     with tf.io.gfile.GFile(path, "wb") as file:
         for split, members in by_split.items():
-            planned = plan_shards(members, config)
-            for index, shard in enumerate(planned):
+            contents = plan_shards(members, config)
+            for index, shard in enumerate(contents):
                 lines = "".join(clip.to_json() + "\n" for clip in shard).encode()
                 file.write(lines)
-                shards.append(Shard(split, index, len(planned), offset, len(lines)))
+                shards.append(Shard(split, index, len(contents), offset, len(lines)))
                 offset += len(lines)
     return shards
 
@@ -135,14 +135,14 @@ class WriteShards(beam.DoFn):
 
         Args:
           plan: File that `write_plan` wrote.
-          folder: Folder (any URI) of the examples; the plan's own folder takes what is not finished.
+          folder: Folder (any URI) of the examples; unfinished shards are in the plan's own folder.
           config: How frames are stored.
         """
         self._plan, self._folder, self._config = plan, folder, config
         self._good, self._bad = (Metrics.counter(_METRICS, name) for name in ("good", "bad"))
 
     def setup(self) -> None:
-        """Has a decoder for all shards of this worker."""
+        """Makes one decoder for all shards of this worker."""
         keep_memory_flat()
         self._decoder = Decoder(self._config)
 
@@ -174,12 +174,12 @@ def write_shard(path: str, split: str, clips: Sequence[Clip], decoder: Decoder) 
     """Decodes clips and writes their raw examples to one file, in the order of `clips`.
 
     Raises:
-      ClipsUnaccountedError: If the decoder does not give back each clip once.
+      ClipsUnaccountedError: If the decoder does not return each clip once.
     """
     rows: list[dict[str, Any]] = []
     short: list[str] = []
     with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
-        # The decoder goes on while a record is made and written.
+        # The decoder continues while a record is made and written.
         records = (_record(clip, stored, rows, short) for clip, stored in _one_ahead(_decoded(clips, decoder)))
         for record in in_order([clip.id for clip in clips], records):
             if record:
@@ -200,7 +200,7 @@ def _record(
 
 
 def _one_ahead(found: Iterator[T]) -> Iterator[T]:
-    """The same, each made while the one before it is used."""
+    """Yields the same items; each is computed while the one before it is used."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, found, None)
         while (one := following.result()) is not None:

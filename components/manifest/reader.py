@@ -1,7 +1,7 @@
 """Reads a manifest (CSV, JSONL, or a folder per class), checks every row, and gives each clip a split.
 
-Contract: nothing is decoded here, and nothing is guessed silently. Either every row is usable and a `Manifest` comes
-back, or a `ManifestError` lists what is wrong, in which row and column, and what to do.
+Contract: nothing is decoded here, and nothing is guessed silently. Either every row is usable and a `Manifest` is
+returned, or a `ManifestError` lists what is wrong, in which row and column, and what to do.
 """
 
 from __future__ import annotations
@@ -204,12 +204,12 @@ def _bad_segment(row: Row) -> Iterator[str]:
 
 def clip_name(path: str, start: float | None, end: float | None) -> str:
     """The id of a clip that has none: its path, and its segment in seconds if it is one."""
-    # 15 digits tell any two times apart that a manifest can tell apart.
+    # 15 digits distinguish any two times that a manifest can distinguish.
     return path if start is None and end is None else f"{path}@{start or 0:.15g}-{'' if end is None else f'{end:.15g}'}"
 
 
 def absolute_path(root: str, path: str) -> str:
-    """A path that is relative to `root`, whole; an absolute path or a URI is given back."""
+    """A path that is relative to `root`, whole; an absolute path or a URI is returned unchanged."""
     if "://" in path or os.path.isabs(path):
         return path
     return os.path.join(root if "://" in root else os.path.abspath(root), path)

@@ -1,7 +1,7 @@
 """One row of a table of labelled videos, with types: what `components.manifest.table` reads as text.
 
-Contract: the only place where a column has a meaning. What a row lacks or gets wrong is told with its place; who needs
-the row decides whether that matters.
+Contract: the only place where a column has a meaning. What a row lacks or gets wrong is reported with its place; the
+caller decides whether that matters.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def label_columns(columns: Iterable[str]) -> dict[str, str]:
 
 
 class Segment(NamedTuple):
-    """A part of a video in seconds; None where the row does not say it."""
+    """A part of a video in seconds; None where the row does not state it."""
 
     start: float | None
     end: float | None
@@ -49,8 +49,8 @@ class Row:
       where: Its place, as an editor counts lines.
       path: The video, as it is written; empty if there is none.
       labels: Class by head; a head without a class is left out.
-      segment: Start and end; None for a time that is not told, or is none.
-      split: train, eval or test; empty if none is told, or one that is none.
+      segment: Start and end; None for a time that is not given, or not valid.
+      split: train, eval or test; empty if none is given, or one that is unknown.
       group, id: As they are written; empty if they are not.
       slices: Values of the other columns; empty ones are left out.
       bad_times: What is wrong with start and end, with the place.

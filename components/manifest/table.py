@@ -123,7 +123,7 @@ _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
 
 
 def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
-    """Rows of ``root/[split/]<class>/**/<video>``, and what was left alone: other files, and links to what is listed.
+    """Rows of ``root/[split/]<class>/**/<video>``, and what was ignored: other files, and links to what is listed.
 
     Raises:
       ManifestError: If a folder cannot be listed, some folders are splits and some are not, or a name of a video cannot
@@ -154,11 +154,11 @@ def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]
 
 
 class Listing(NamedTuple):
-    """What stands below a folder, as sorted paths relative to it.
+    """What is below a folder, as sorted paths relative to it.
 
     Attributes:
-      videos: Files that are videos by their name. Folders with such a name and no video in them, too: whoever looks
-        for x.mp4 is told what it is.
+      videos: Files that are videos by their name. Folders with such a name and no video in them, too: a reader who
+        looks for x.mp4 learns what it is.
       others: Files that are none, and links to folders that are listed anyway; `as_text`.
       skipped: Folders that cannot be listed, with the reason; `as_text`.
     """
@@ -169,10 +169,10 @@ class Listing(NamedTuple):
 
 
 def video_files(root: str) -> Listing:
-    """Lists the videos below a folder at any URI; a folder that cannot be read costs itself only.
+    """Lists the videos below a folder at any URI; a folder that cannot be read is skipped alone.
 
-    Each real folder is listed once, however many links lead to it. At a URI whatever is called like a video is taken
-    for a file: to ask for each would take hours.
+    Each real folder is listed once, however many links lead to it. At a URI whatever is named like a video is taken
+    for a file: to check each would take hours.
 
     Raises:
       ManifestError: If there is no such folder, or it cannot be listed itself.
@@ -212,7 +212,7 @@ def _listed(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]
     def skip(error: OSError) -> None:
         skipped[below(error.filename) or "."] = error.strerror
 
-    # Links come last: what they lead to may stand below the root under its own name.
+    # Links come last: what they lead to may be below the root under its own name.
     tops = [root]
     for top in tops:
         for folder, names, file_names in os.walk(top, onerror=skip):
@@ -231,7 +231,7 @@ def _listed(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]
 
 
 def _listed_remote(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]:
-    """As `_listed`, for a URI: level by level, as each question is a round trip."""
+    """As `_listed`, for a URI: level by level, as each request is a round trip."""
     all_files, all_folders, skipped = [], [], {}
 
     def paths_in(folder: str) -> list[str]:
@@ -252,8 +252,8 @@ def _listed_remote(root: str) -> tuple[list[str], list[str], list[str], dict[str
             paths = [path for found in pool.map(paths_in, level) for path in found]
             # Some object stores mark folders by a slash; of the rest, a name may be that of a folder.
             marked = [path for path in paths if path.endswith("/")]
-            asked = [path for path in paths if not path.endswith("/") and not _is_video(path)]
-            found = [path for path, is_one in zip(asked, pool.map(is_folder, asked), strict=True) if is_one]
+            unmarked = [path for path in paths if not path.endswith("/") and not _is_video(path)]
+            found = [path for path, is_one in zip(unmarked, pool.map(is_folder, unmarked), strict=True) if is_one]
             all_files += set(paths) - set(marked) - set(found)
             level = [path.rstrip("/") for path in (*marked, *found)]
             all_folders += level

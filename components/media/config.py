@@ -10,9 +10,9 @@ ShortClips = Literal["keep", "hold", "loop", "drop"]
 Part = TypeVar("Part")
 
 
-def part(kind: type[Part], config: Any) -> Part:
-    """The fields of a config that `kind`, one of its bases, has, as a `kind`."""
-    return kind(**{field.name: getattr(config, field.name) for field in dataclasses.fields(kind)})
+def part(config_type: type[Part], config: Any) -> Part:
+    """The fields that a config inherits from `config_type`, one of its bases, as a `config_type`."""
+    return config_type(**{field.name: getattr(config, field.name) for field in dataclasses.fields(config_type)})
 
 
 def check_ranges(config: Any, ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -1,7 +1,7 @@
-"""Decodes in a child process, so that a video which hangs or kills its decoder costs its own clips only.
+"""Decodes in a child process, so that a video which hangs or kills its decoder loses its own clips only.
 
-This is the parent; components/media/decoder_child.py is the child. The parent asks in lines of JSON; the child answers
-each segment with a line of JSON and the bytes of its frames.
+This is the parent; components/media/decoder_child.py is the child. Each request is a line of JSON; for each
+segment the child answers with a line of JSON and the bytes of its frames.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from components.media.probe import Probe
 from components.media.video import StoredClip, VideoError
 
 _CHUNK = 1 << 20
-# A file is given up when so many of its segments in a row were each lost alone.
+# A file is given up when this many of its segments in a row were each lost alone.
 _PATIENCE = 3
 # Seconds between the tries to copy a remote video while its file system fails.
 _PAUSES = (1, 5)
@@ -35,7 +35,7 @@ _NAME_LENGTH = 60
 
 
 class LostDecoderError(VideoError):
-    """A video hung or killed the process that decodes it; `hung` tells which."""
+    """A video hung or killed the process that decodes it; `hung` says which."""
 
     def __init__(self, path: str, reason: str, *, hung: bool):
         super().__init__(path, "decode", reason)
@@ -43,7 +43,7 @@ class LostDecoderError(VideoError):
 
 
 class Decoder:
-    """`store_segments` behind a wall. Threads may share one: each call at a time has a child process of its own."""
+    """`store_segments` in a child process. Threads may share a decoder: concurrent calls have a child process each."""
 
     def __init__(self, config: DecodeConfig):
         """Starts nothing: a child starts with the first video, and stays for the next."""
@@ -96,7 +96,7 @@ class Decoder:
     def _one_by_one(
         self, path, file, segments, waiting: Sequence[int]
     ) -> Iterator[tuple[int, StoredClip | VideoError]]:
-        """Tries each segment alone, as the guilty one is not known; gives the file up where all are guilty.
+        """Tries each segment alone, as the failing one is not known; gives the file up if all fail.
 
         One alone is tried again, too: what killed its decoder may have been the system, short of memory.
         """
@@ -111,14 +111,14 @@ class Decoder:
             yield place, last
 
     def probe(self, path: str) -> Probe:
-        """As `components.media.probe.probe`, of a local file; what hangs its decoder, or kills two, tells nothing."""
+        """As `components.media.probe.probe`, of a local file; empty for one that hangs its decoder, or kills two."""
         for _ in range(2):
             child = self._free_child()
             try:
-                child.ask({"probe": path, "max_pixels": self._config.max_pixels})
+                child.send({"probe": path, "max_pixels": self._config.max_pixels})
                 found = Probe(**child.line(time.monotonic() + self._config.max_seconds))
             except EOFError:
-                # The system may have killed it, also before it was asked.
+                # The system may have killed it, also before the request.
                 child.kill()
                 continue
             except TimeoutError:
@@ -145,7 +145,7 @@ class Decoder:
         child = self._free_child()
         whole = False
         try:
-            child.ask({"path": file, "segments": list(segments), "config": dataclasses.asdict(self._config)})
+            child.send({"path": file, "segments": list(segments), "config": dataclasses.asdict(self._config)})
             for _ in segments:
                 yield child.answer(path, time.monotonic() + self._config.max_seconds)
             whole = True
@@ -164,7 +164,7 @@ class Decoder:
 
 @contextlib.contextmanager
 def local_copy(path: str, max_bytes: int) -> Iterator[str]:
-    """Path of a local file with what a remote one holds: the child knows no remote file systems.
+    """Path of a local copy of a remote file: the child knows no remote file systems.
 
     A record in a remote file keeps its path: it is read where it is.
 
@@ -236,7 +236,7 @@ class _Child:
         self._pipe = _Pipe(self._process.stdout.fileno())
         self._answers = io.BufferedReader(self._pipe, _CHUNK)
 
-    def ask(self, request: dict[str, Any]) -> None:
+    def send(self, request: dict[str, Any]) -> None:
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()

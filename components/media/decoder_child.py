@@ -1,4 +1,4 @@
-"""The process that decodes: file after file, as components/media/decoder.py asks. It imports no TensorFlow."""
+"""The process that decodes: file after file, as components/media/decoder.py requests. It imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.media.video import VideoError, store_segments
 
 
 def main() -> None:
-    """Answers the requests on standard input; ends with its parent, also in the midst of a video."""
+    """Answers the requests on standard input; ends with its parent, even within a video."""
     # The kernel signals the end of the pipe that only the parent can write to, even while no Python can run here.
     lifeline = int(sys.argv[1])
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())

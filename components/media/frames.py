@@ -1,7 +1,7 @@
 """Opens a video and gives its frames with the times at which a player shows them.
 
-Contract: times count from the first frame, in seconds, and come from timestamps, never from counts or rates that a
-header tells; whatever is wrong with a file becomes a `VideoError` that says so in words.
+Contract: times count from the first frame, in seconds, and come from timestamps, never from counts or rates in a
+header; whatever is wrong with a file becomes a `VideoError` that says so in words.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _FORMATS = (
 )
 # Formats with an index of keyframes. Others seek to anywhere, so they are read from their beginning.
 _INDEXED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-# Formats that tell when a frame is decoded (some files of the last two do), not when it is shown, which differs where
-# frames are stored out of order: a frame is shown at the time of the packet at which the decoder lets go of it.
-_UNTOLD_FORMATS = {"avi", "asf", "mxf"}
-# Formats whose clock may start anew midway, as files are joined by putting one behind the other. A step back is such a
+# Formats that store when a frame is decoded (some files of the last two do), not when it is shown, which differs where
+# frames are stored out of order: a frame is shown at the time of the packet at which the decoder returns it.
+_DECODE_TIME_FORMATS = {"avi", "asf", "mxf"}
+# Formats whose clock may start again midway, as files are joined by putting one behind the other. A step back is such a
 # start, and one of more seconds than this (FFmpeg's own limit).
 _JOINED_FORMATS, _LONGEST_STEP = {"mpegts", "mpeg"}, 10
 # Containers round timestamps to the tick of their clock. A clock coarser than this one counts frames, and is exact.
 _MOST_ROUNDING = Fraction(1, 1000)
 # More than this share of a video must be missing at its end for it to count as cut off: containers round.
 _CUT_OFF = Fraction(1, 10)
-# Formats that tell how long the whole file is, in which sound may go on after the last picture.
+# Formats that state how long the whole file is, in which sound may go on after the last picture.
 _WHOLE_FORMATS = {"flv", "asf"}
 # Sizes of one video for different bandwidths have one shape, but for this share: they are rounded to whole pixels.
 _ROUNDED_SHAPE = 0.01
-# What FFmpeg answers where a file is not as it ought to be, depending on which part of it notices; and what that means.
+# What FFmpeg reports for a malformed file, depending on which part of it notices; and what that means.
 _MALFORMED = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError)
 _MALFORMED_CODES = (errno.EAGAIN, errno.EINVAL, errno.EPERM)
 _MALFORMED_WORDS = {
@@ -79,14 +79,14 @@ class Video:
     """An open video; made by `open_video`.
 
     Attributes:
-      seekable: Whether frames may be asked for more than once.
+      seekable: Whether `frames` may be called more than once.
     """
 
     def __init__(self, path: str, container: av.container.InputContainer, stream: av.VideoStream):
         self._path, self._container, self._stream = path, container, stream
         format_name = container.format.name
-        self._untold = format_name in _UNTOLD_FORMATS
-        self._timestamp = operator.attrgetter("dts" if self._untold else "pts")
+        self._decode_times = format_name in _DECODE_TIME_FORMATS
+        self._timestamp = operator.attrgetter("dts" if self._decode_times else "pts")
         self._longest_step = int(_LONGEST_STEP / stream.time_base) if format_name in _JOINED_FORMATS else None
         self._skipped = Fraction(0)
         self._last_packets: dict[int, av.Packet] = {}
@@ -97,7 +97,7 @@ class Video:
         # What a recording that starts midway has before its first keyframe counts, but cannot be shown or sought.
         self._late = max(0, (self._origin or 0) - (stream.start_time or 0))
         self.seekable = self._origin is not None and format_name in _INDEXED_FORMATS and not self._late
-        self._told_aspect = stream.sample_aspect_ratio or Fraction(1)
+        self._stated_aspect = stream.sample_aspect_ratio or Fraction(1)
         self._first_coded = self._coded(first) if first else None
         self._orientation = (orientation(first) if first else None) or Orientation()
 
@@ -109,7 +109,7 @@ class Video:
         """
         stream, tick, ends = self._stream, self._stream.time_base, Fraction(0)
         usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
-        coded, aspect, upright = self._first_coded, self._told_aspect, self._orientation
+        coded, aspect, upright = self._first_coded, self._stated_aspect, self._orientation
         origin, last, least = self._origin, self._origin, 0
         with _in_words(self._path, "decode"):
             for frame in self._from_keyframe(start):
@@ -125,18 +125,18 @@ class Video:
                         origin = timestamp - ends / tick
                         self._skipped = max(self._skipped, (origin - self._origin) * tick)
                     time, last = (timestamp - origin) * tick, timestamp
-                duration = (least if self._untold else frame.duration or 0) * tick or usual
+                duration = (least if self._decode_times else frame.duration or 0) * tick or usual
                 ends = time + duration
-                # What a stream changes, it tells before a keyframe.
+                # A stream states its changes before a keyframe.
                 if frame.key_frame:
                     upright = orientation(frame) or upright
-                    told = self._coded(frame)
-                    if told != coded:
-                        coded, aspect = told, self._aspect(told)
+                    now_coded = self._coded(frame)
+                    if now_coded != coded:
+                        coded, aspect = now_coded, self._aspect(now_coded)
                 yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, upright, frame)
 
     def _decode(self) -> Iterator[VideoFrame]:
-        """Decodes on from where the container stands."""
+        """Decodes from the container's current position on."""
         for packet in self._container.demux():
             if packet.dts is not None:
                 self._last_packets[packet.stream.index] = packet
@@ -144,15 +144,15 @@ class Video:
                 yield from packet.decode()
 
     def _coded(self, frame: VideoFrame) -> tuple[int, int, Fraction | None]:
-        """Width and height in pixels, and aspect of a pixel, as the stream tells them before a frame."""
+        """Width and height in pixels, and aspect of a pixel, as the stream states them before a frame."""
         return frame.width, frame.height, self._stream.codec_context.sample_aspect_ratio
 
     def _aspect(self, coded: tuple[int, int, Fraction | None]) -> Fraction:
         """Width over height of a pixel, such that the picture has the shape of the first one, but for rounding."""
         (width, height, aspect), (first_width, first_height, first_aspect) = coded, self._first_coded
-        told = self._told_aspect if aspect == first_aspect else aspect or Fraction(1)
-        of_first = self._told_aspect * first_width * height / (first_height * width)
-        return of_first if abs(told / of_first - 1) < _ROUNDED_SHAPE else told
+        stated = self._stated_aspect if aspect == first_aspect else aspect or Fraction(1)
+        of_first = self._stated_aspect * first_width * height / (first_height * width)
+        return of_first if abs(stated / of_first - 1) < _ROUNDED_SHAPE else stated
 
     def _from_keyframe(self, start: Fraction) -> Iterator[VideoFrame]:
         fresh, self._first = self._first, None
@@ -168,7 +168,7 @@ class Video:
         return itertools.chain([landed] if landed else [], self._decoded)
 
     def keyframe_before(self, start: Fraction) -> Fraction:
-        """The time of the last keyframe at or before `start` that the index tells of, or 0."""
+        """The time of the last keyframe at or before `start` that the index lists, or 0."""
         if not self.seekable:
             return Fraction(0)
         entries = self._stream.index_entries
@@ -176,31 +176,31 @@ class Video:
         return (entries[place].timestamp - self._origin) * self._stream.time_base if place >= 0 else Fraction(0)
 
     def check_whole(self, ends: Fraction) -> None:
-        """Raises VideoError if the last frame ends well before the time that the container tells, or is not whole."""
-        told = self._told_length()
+        """Raises VideoError if the last frame ends well before the time that the container states, or is not whole."""
+        stated_duration = self._stated_duration()
         if self._container.format.name in _WHOLE_FORMATS:
             sound = (packet.dts * packet.time_base for packet in self._last_packets.values())
             ends = max((self._origin or 0) * self._stream.time_base + ends, *sound)
         # A frame has a byte at least: a length that no file of this size can have is not believed.
-        believed = told * (self._stream.average_rate or 0) <= self._container.size
-        if believed and ends < told * (1 - _CUT_OFF):
-            reason = f"it is cut off: it ends at {float(ends):.1f} s of {float(told):.1f} s"
+        believed = stated_duration * (self._stream.average_rate or 0) <= self._container.size
+        if believed and ends < stated_duration * (1 - _CUT_OFF):
+            reason = f"it is cut off: it ends at {float(ends):.1f} s of {float(stated_duration):.1f} s"
             raise VideoError(self._path, "decode", reason)
-        # A GIF tells no length, but each of its pictures where it ends.
+        # A GIF states no length, but each of its pictures says where it ends.
         packet = self._last_packets.get(self._stream.index)
         if self._container.format.name == "gif" and packet is not None and not _is_whole_gif(bytes(packet)):
             raise VideoError(self._path, "decode", f"it is cut off: it ends within the picture at {float(ends):.1f} s")
 
-    def _told_length(self) -> Fraction:
-        """Seconds that the container says the video lasts, from its first frame on; 0 where it says nothing."""
+    def _stated_duration(self) -> Fraction:
+        """Seconds that the container says the video lasts, from its first frame on; 0 where it states nothing."""
         stream, tick, origin = self._stream, self._stream.time_base, self._origin or 0
         if self._container.format.name in _WHOLE_FORMATS:
             return Fraction(self._container.duration or 0, av.time_base)
-        # FFmpeg makes an AVI as long as its file is; the header counts the frames that it ought to have.
+        # FFmpeg makes an AVI as long as its file is; the header counts the frames that it should have.
         length = max(stream.duration or 0, stream.frames if self._container.format.name == "avi" else 0)
         if length:
             return (length - self._late) * tick - self._skipped
-        # Matroska and WebM tell the time at which a track ends in a tag.
+        # Matroska and WebM state the time at which a track ends in a tag.
         tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
         if not tag:
             return Fraction(0)

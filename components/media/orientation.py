@@ -44,7 +44,7 @@ def orientation(frame: VideoFrame) -> Orientation | None:
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
-        # PyAV fails where beside it stands what it does not know, such as Exif; the angle it gives in any case.
+        # PyAV fails where other side data that it does not know, such as Exif, is present; it still gives the angle.
         return _TURNS.get(-frame.rotation % 360)
     if matrix is None:
         return None

@@ -14,9 +14,9 @@ from components.media.frames import TimedFrame, VideoError
 
 # Pixels of a side that JPEG can store.
 _MOST_SIDE = 65500
-# Where a video does not tell its matrix, players take BT.709 for high definition and BT.601 for less.
+# Where a video does not state its matrix, players take BT.709 for high definition and BT.601 for less.
 _HIGH_DEFINITION = 720
-_UNTOLD = 2
+_UNSPECIFIED = 2
 # Nits of diffuse white (ITU-R BT.2408), and from which share of white on highlights are compressed.
 _WHITE, _KNEE = 203.0, 0.75
 _BT2020_TO_BT709 = np.array(
@@ -62,7 +62,7 @@ class Painter:
             reason = f"its picture would be stored as {width}x{height}, more than ingest.max_pixels or JPEG allows"
             raise VideoError(self._path, "decode", reason)
         high_dynamic_range = frame.color_trc in _TO_LIGHT
-        untold_hd = frame.colorspace == _UNTOLD and min(frame.height, frame.width) >= _HIGH_DEFINITION
+        unspecified_hd = frame.colorspace == _UNSPECIFIED and min(frame.height, frame.width) >= _HIGH_DEFINITION
         resized = self._reformatter.reformat(
             _first_field(frame) if frame.interlaced_frame else frame,
             # Never "rgba": where nothing is scaled and a row has no room for a whole group of pixels, FFmpeg leaves the
@@ -70,7 +70,7 @@ class Painter:
             format="rgb48le" if high_dynamic_range else "rgb24",
             width=width,
             height=height,
-            src_colorspace=Colorspace.ITU709 if untold_hd else None,
+            src_colorspace=Colorspace.ITU709 if unspecified_hd else None,
             interpolation=Interpolation.AREA if scale < 1 else Interpolation.BICUBIC,
             threads=1,
         ).to_ndarray()

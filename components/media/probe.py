@@ -1,4 +1,4 @@
-"""What a video file tells of itself. A description for people: the decoder believes none of it."""
+"""What a video file reports about itself. A description for people: the decoder does not rely on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.media.orientation import Orientation, orientation
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """What the header of a video tells; None where it tells nothing.
+    """What the header of a video reports; None where it reports nothing.
 
     Attributes:
       codec: FFmpeg's name of the codec, such as h264.

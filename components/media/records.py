@@ -26,14 +26,14 @@ def store_record(path: str, config: DecodeConfig, *, start: float = 0.0, end: fl
 
     Args:
       path: ``<file>#<byte offset>``.
-      config: `fps` is the rate of the frames, which a record does not tell; size and quality stay what they are. The
+      config: `fps` is the rate of the frames, which a record does not state; size and quality do not change. The
         limits of frames and pixels hold.
       start: 0: a record is a whole clip.
       end: None: a record is a whole clip.
 
     Raises:
       VideoError: If there is no whole record, it is no SequenceExample, or its frames are no JPEG or differ in size;
-        if it is over a limit, or short and `config.short_clips` is "drop"; or if a segment of it is asked for.
+        if it is over a limit, or short and `config.short_clips` is "drop"; or if a segment of it is requested.
     """
     if start or end is not None:
         raise VideoError(path, "segment", "a record is a whole clip: leave its start and end empty")
@@ -46,8 +46,8 @@ def store_record(path: str, config: DecodeConfig, *, start: float = 0.0, end: fl
     features = record.feature_lists.feature_list[dmvr.FRAMES].feature
     frames = tuple(value for feature in features for value in feature.bytes_list.value)
     if not frames or len(frames) != len(features):
-        told = f"{len(frames)} frames in {len(features)} features"
-        raise VideoError(path, "open", f"its feature list {dmvr.FRAMES} has {told}; wanted one frame in each")
+        counts = f"{len(frames)} frames in {len(features)} features"
+        raise VideoError(path, "open", f"its feature list {dmvr.FRAMES} has {counts}; wanted one frame in each")
     if len(frames) > config.max_frames:
         raise VideoError(path, "open", f"it has {len(frames)} frames; ingest.max_frames allows {config.max_frames}")
     width, height = _size(path, 0, frames[0])
@@ -75,7 +75,7 @@ def store_records(
 
 
 def _size(path: str, index: int, frame: bytes) -> tuple[int, int]:
-    """(width, height) as the header of a JPEG tells it."""
+    """(width, height) as the header of a JPEG states it."""
     try:
         with Image.open(io.BytesIO(frame), formats=["JPEG"]) as image:
             return image.size

@@ -53,7 +53,7 @@ def store_clip(path: str, config: DecodeConfig, *, start: float = 0.0, end: floa
 
     Raises:
       VideoError: If the file cannot be opened, or decoded, or has no frame in the segment; if its frames end before
-        the segment does and well before the time that its container tells; if a frame is damaged, or the picture
+        the segment does and well before the time that its container states; if a frame is damaged, or the picture
         changes its shape; if it is over a limit; or if the clip is short and `config.short_clips` is "drop".
     """
     ((_, stored),) = store_segments(path, [(start, end)], config)
@@ -134,7 +134,7 @@ class _Segment:
 
     def __init__(self, path: str, index: int, start: float, end: float | None, config: DecodeConfig):
         self.index, self.start = index, _exact(start)
-        self._path, self._told, self._config = path, (start, end), config
+        self._path, self._requested, self._config = path, (start, end), config
         self._end = None if end is None else _exact(end)
         self._step, self._time = 1 / Fraction(config.fps).limit_denominator(1001), self.start
         self._frames: list[bytes] = []
@@ -157,17 +157,17 @@ class _Segment:
             raise VideoError(self._path, "decode", f"its picture changes its shape midway, from {shapes}")
         if len(self._frames) == self._config.max_frames:
             reason = f"it has more frames than ingest.max_frames = {self._config.max_frames}"
-            raise VideoError(self._path, "segment", f"{reason}; tell its start and end")
+            raise VideoError(self._path, "segment", f"{reason}; give its start and end")
         self._frames.append(jpeg)
         self._size = size
 
     def result(self) -> StoredClip | VideoError:
         if self._error:
             return self._error
-        start, end = self._told
+        start, end = self._requested
         if not self._frames:
-            told = "its end" if end is None else f"{end:g} s"
-            return VideoError(self._path, "segment", f"no frame between {start:g} s and {told}")
+            shown_end = "its end" if end is None else f"{end:g} s"
+            return VideoError(self._path, "segment", f"no frame between {start:g} s and {shown_end}")
         try:
             frames = with_min_frames(self._path, self._frames, self._config)
         except VideoError as error:

@@ -24,15 +24,15 @@ import tensorflow as tf
 _TENSORFLOW = ("", "file", "gs", "ram")
 # Bytes that are read ahead of a record in a remote file.
 _READ_AHEAD = 1 << 19
-# What a file system answers of a file itself. Anything else (no answer, no room, no credentials) may pass, and is no
-# reason to call a video bad.
+# Errors of the file itself. Any other error (no answer, no room, no credentials) may be temporary, and is no reason to
+# call a video bad.
 _LASTING = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError),
     *(tf.errors.NotFoundError, tf.errors.PermissionDeniedError),
     *(tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError),
 )
 _MISSING = (FileNotFoundError, NotADirectoryError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError)
-# Of HTTP's 4xx, those that say: later.
+# The statuses among HTTP's 4xx that mean: try again later.
 _PASSING_STATUS = (408, 425, 429)
 
 
@@ -42,7 +42,7 @@ class FileError(OSError):
     Attributes:
       path: The file.
       reason: Why, without naming it.
-      lasting: Whether the reason is the file itself, so that another try would end alike.
+      lasting: Whether the reason is the file itself, so that another try would fail in the same way.
     """
 
     def __init__(self, path: str, reason: str, *, lasting: bool):
@@ -58,12 +58,12 @@ class NoFileSystemError(FileError):
 
 
 class Stat(NamedTuple):
-    """What a file system knows of a file.
+    """What a file system reports about a file.
 
     Attributes:
-      size: Bytes; 0 where it does not tell.
+      size: Bytes; 0 where it reports none.
       version: Differs once the file changes: the time of its change (nanoseconds since 1970), or a hash of what the
-        server tells instead; 0 where it tells nothing.
+        server reports instead; 0 where it reports nothing.
       is_folder: Whether it is a folder.
     """
 
@@ -83,20 +83,20 @@ def is_tensorflows(path: str) -> bool:
 
 
 def check_scheme(path: str) -> None:
-    """Makes sure that something here reads the scheme of a path; asks for no file.
+    """Checks that something here reads the scheme of a path; accesses no file.
 
     Raises:
       NoFileSystemError: If nothing does.
     """
     if not is_tensorflows(path):
-        _kind(path)
+        _file_system_class(path)
 
 
 def stat(path: str) -> Stat:
-    """Size, version and kind of a file.
+    """Size, version and type of a file.
 
     Raises:
-      FileError: If there is none, or it cannot be asked for.
+      FileError: If there is none, or its status cannot be read.
     """
     with _translated(path):
         if is_tensorflows(path):
@@ -180,9 +180,9 @@ def write(path: str, data: bytes) -> None:
 
 
 def check_writable(path: str) -> None:
-    """Makes sure that a file can be written, and leaves what it holds; one that is not there is made, empty.
+    """Checks that a file can be written, and keeps its content; creates an empty file if there is none.
 
-    Of a file that is there at an object store, nothing is asked.
+    A file that exists at an object store is not checked.
     """
     if is_tensorflows(path):
         with _translated(path):
@@ -224,7 +224,7 @@ def download(path: str, file: str, max_bytes: int | None = None) -> None:
             tf.io.gfile.copy(path, file, overwrite=True)
             return
         system, name = _system(path)
-        # A server may tell no size, and send for ever.
+        # A server may report no size, and send for ever.
         system.get_file(name, file, callback=_Limit(path, max_bytes))
 
 
@@ -250,7 +250,7 @@ class _Limit(fsspec.Callback):
             raise FileError(self._path, f"it has more than {self._most} bytes", lasting=True)
 
 
-def _kind(path: str) -> type[fsspec.AbstractFileSystem]:
+def _file_system_class(path: str) -> type[fsspec.AbstractFileSystem]:
     scheme = scheme_of(path)
     try:
         return fsspec.get_filesystem_class(scheme)
@@ -262,16 +262,16 @@ def _kind(path: str) -> type[fsspec.AbstractFileSystem]:
 
 def _system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URI, and how it names the file."""
-    kind = _kind(path)
-    options = kind._get_kwargs_from_urls(path)
+    system_class = _file_system_class(path)
+    options = system_class._get_kwargs_from_urls(path)
     if scheme_of(path) in ("http", "https"):
         import aiohttp
 
-        # By default a copy may take five minutes in all, and a company's proxy is not asked.
-        patience = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-        options["client_kwargs"] = {"timeout": patience, "trust_env": True}
-    # fsspec keeps it for the next call, and for each process its own. Listings are asked for anew: files change.
-    return kind(use_listings_cache=False, **options), kind._strip_protocol(path)
+        # By default a copy may take five minutes in all, and a company's proxy is not used.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+        options["client_kwargs"] = {"timeout": timeout, "trust_env": True}
+    # fsspec keeps it for the next call, one per process. Listings are requested each time: files change.
+    return system_class(use_listings_cache=False, **options), system_class._strip_protocol(path)
 
 
 def _version(info: dict[str, Any]) -> int:
@@ -291,7 +291,7 @@ def _version(info: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Has every error of a file system come out as a `FileError`."""
+    """Turns every error of a file system into a `FileError`."""
     try:
         yield
     except FileError:
@@ -304,7 +304,7 @@ def _translated(path: str) -> Iterator[None]:
         lasting = "://" not in path or isinstance(error, _LASTING)
         raise FileError(path, reason.removeprefix(f"{path}; "), lasting=lasting) from error
     except Exception as error:
-        # botocore, aiohttp and azure have errors of their own; what is not theirs is not a file's.
+        # botocore, aiohttp and azure have errors of their own; any other error does not come from a file.
         if type(error).__module__.partition(".")[0] not in ("botocore", "aiohttp", "azure", "fsspec", "asyncio"):
             raise
         status = getattr(error, "status", None) or getattr(error, "status_code", None) or 0

@@ -1,6 +1,6 @@
 """Files of records (TFRecord): a record has a path of its own, ``<file>#<byte offset>``, and is read in place.
 
-Contract: nothing is read but what is asked for, and what is no whole record is a `RecordError`.
+Contract: only what is requested is read, and anything but a whole record is a `RecordError`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LENGTH, _HEADER, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<QI"), struct.
 
 
 class RecordError(ValueError):
-    """No whole record stands at `offset`; the message says why."""
+    """There is no whole record at `offset`; the message says why."""
 
     def __init__(self, offset: int, reason: str):
         super().__init__(reason)
@@ -41,7 +41,7 @@ def is_record(path: str) -> bool:
 
 
 def read_record(path: str) -> bytes:
-    """The record of a path; both its checksums are held against it.
+    """The record of a path; both its checksums are checked.
 
     Raises:
       RecordError: If its file cannot be read, or has no whole record there.
@@ -56,7 +56,7 @@ def read_record(path: str) -> bytes:
 
 
 def read_heads(name: str, most: int) -> Iterator[tuple[int, bytes]]:
-    """Yields the offset and up to `most` first bytes of each record of a file; the rest is passed over.
+    """Yields the offset and up to `most` first bytes of each record of a file; the rest is skipped.
 
     Raises:
       RecordError: If the file cannot be read, or, after the records before it, where no whole record follows.

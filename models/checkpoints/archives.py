@@ -1,7 +1,6 @@
 """Readers of the two plain array archives: ``.npz`` and ``.safetensors``.
 
-Neither unpickles anything, and both hold each array's declared size against the bytes that are there before they
-allocate it.
+Neither unpickles anything, and both compare each array's declared size with the bytes present before allocation.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Reads all arrays of an ``.npz`` file.
 
     Raises:
-      CorruptFileError: Where it is damaged, holds Python objects, or would inflate beyond all measure.
+      CorruptFileError: Where it is damaged, holds Python objects, or would inflate to an implausible size.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -61,7 +60,7 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         if file.tell() + size != member.file_size:
             raise CorruptFileError(f"{member.filename}: {dtype} of shape {shape} in {member.file_size} bytes")
         array = np.frombuffer(file.read(size), dtype).reshape(shape, order="F" if fortran_order else "C")
-    # numpy does not know bfloat16, and saves it as two bytes without a meaning.
+    # numpy does not know bfloat16, and saves it as two untyped bytes.
     return array.view(ml_dtypes.bfloat16) if dtype == np.dtype("V2") else array
 
 
@@ -69,7 +68,7 @@ def read_safetensors(data: memoryview) -> dict[str, np.ndarray]:
     """Reads all arrays of a ``.safetensors`` file, as views of its bytes.
 
     Raises:
-      CorruptFileError: Where the header is damaged, or says other sizes than there are.
+      CorruptFileError: Where the header is damaged, or its sizes do not match the data.
     """
     size = int.from_bytes(data[:8], "little")
     if size > min(len(data) - 8, MAX_HEADER_BYTES):

@@ -36,10 +36,10 @@ class InitOptions:
     Attributes:
       positions: For position embeddings of another length. "tile" repeats them for each frame; "resize" stretches their
         grid to that of a frame, or to a square where the encoder sees all frames at once; "resize_tile" stretches to a
-        frame, then repeats; "interpolate" stretches in time as well, and wants `source_grid`.
+        frame, then repeats; "interpolate" stretches in time as well, and requires `source_grid`.
       source_grid: (frames, rows, columns) of the source's position embeddings; None for one square frame.
       source_classifier: What the source's head reads, "token" where its first position embedding is a class token's.
-        None tells by whether it has a class token.
+        None decides by whether it has a class token.
       inflation: Of an image ViT's kernel over the tubelet's t frames: "central_frame" all of it in frame t // 2,
         "average_frame" a t-th in each, "harmonic" by the weights of approximate rank pooling.
       restore_head: Whether the head's weights are taken too; its classes must then be the source's.
@@ -78,12 +78,12 @@ class InitOptions:
 
 @dataclasses.dataclass(frozen=True)
 class InitReport:
-    """What became of every weight, by name.
+    """The outcome for every weight, by name.
 
     Attributes:
-      loaded: Weights of the network that were taken, with what was done to fit them ("" for a plain copy).
-      initialised: Weights that stay as they were drawn because the options, or the rules of the model, say so.
-      missing: Weights that stay as they were drawn because the source has nothing for them.
+      loaded: Weights of the network that were taken, with how they were fitted ("" for a plain copy).
+      initialised: Weights that keep their initial values because of the options or the rules of the model.
+      missing: Weights that keep their initial values because the source has nothing for them.
       unexpected: Weights of the source that the network has no place for.
     """
 
@@ -95,8 +95,8 @@ class InitReport:
     def __str__(self) -> str:
         lines = [f"loaded {len(self.loaded)}"]
         lines += [f"  {name}: {how}" for name, how in self.loaded.items() if how]
-        for kind in ("initialised", "missing", "unexpected"):
-            lines += [f"{kind} {len(getattr(self, kind))}", *(f"  {name}" for name in getattr(self, kind))]
+        for outcome in ("initialised", "missing", "unexpected"):
+            lines += [f"{outcome} {len(getattr(self, outcome))}", *(f"  {name}" for name in getattr(self, outcome))]
         return "\n".join(lines)
 
 
@@ -127,7 +127,7 @@ def initialise(
     clip_shape: tuple[int, int, int],
     options: InitOptions,
 ) -> tuple[dict[str, np.ndarray], InitReport]:
-    """Fits `source` to the weights `fresh` of a network; returns all of its weights, and what became of each.
+    """Fits `source` to the weights `fresh` of a network; returns all of its weights, and the outcome for each.
 
     Raises:
       ValueError: Where a weight cannot be fitted (names it and both shapes), or none of the encoder's fits.
@@ -174,7 +174,7 @@ def target_names(name: str, config: ViViTConfig, options: InitOptions) -> list[s
 
 
 def left_fresh(target: str, options: InitOptions) -> bool:
-    """Whether the options say that the network's weight `target` is not taken."""
+    """Whether the options exclude the network's weight `target`."""
     if target.startswith("output_projection/"):
         return not options.restore_head
     if target.endswith("posembed_input/pos_embedding"):
@@ -183,7 +183,7 @@ def left_fresh(target: str, options: InitOptions) -> bool:
 
 
 def _in_reach(target: str, source: Checkpoint, config: ViViTConfig, options: InitOptions) -> bool:
-    """Whether a source like this one can have something for the network's weight `target`."""
+    """Whether a source of this type can have something for the network's weight `target`."""
     names = source.parameters
     if target.startswith("TemporalTransformer/"):
         return any(name.startswith("TemporalTransformer/") for name in names)
@@ -199,7 +199,7 @@ def _in_reach(target: str, source: Checkpoint, config: ViViTConfig, options: Ini
 
 
 def _fit(target, array, fresh, source, config, grid, options) -> tuple[np.ndarray, str]:
-    """The source's `array` made to fit the network's weight, and what was done."""
+    """The source's `array` fitted to the network's weight, and how."""
     if array.shape == fresh.shape:
         return array, ""
     if target == "embedding/kernel" and array.shape == fresh.shape[1:]:
@@ -241,7 +241,7 @@ def _fit_positions(target, array, fresh, source, config, grid, options):
 
 
 def _stretch(table, grid, options):
-    """Position embeddings [N, D] made to fit (frames, rows, columns), and what was done."""
+    """Position embeddings [N, D] fitted to (frames, rows, columns), and how."""
     frames, rows, columns = grid
     if options.positions == "interpolate":
         source = grid[:1] + options.source_grid[1:] if frames == 1 else options.source_grid

@@ -1,7 +1,7 @@
-"""A reader of the msgpack files that Flax writes: nested maps of arrays, and nothing that could run.
+"""A reader of the msgpack files that Flax writes: nested maps of arrays, and nothing executable.
 
-Every length is held against the bytes that are left before anything is allocated, so that a corrupt or hostile file
-ends in a `CorruptFileError`. Arrays are views of the buffer given, not copies.
+Every length is compared with the bytes left before anything is allocated, so that a corrupt or hostile file raises
+`CorruptFileError`. Arrays are views of the buffer given, not copies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DTYPES = {
 
 
 class CorruptFileError(ValueError):
-    """A file that is not what its format says."""
+    """A file that does not follow its format."""
 
 
 def unpack(data: bytes | memoryview) -> Any:
@@ -104,17 +104,17 @@ class _Reader:
 
     def extension(self, size: int) -> Any:
         """An extension value of `size` bytes."""
-        kind, payload = self.number("b"), self.take(size)
-        if kind not in (ARRAY, SCALAR):
-            raise CorruptFileError(f"msgpack extension {kind} is not one of Flax's")
+        code, payload = self.number("b"), self.take(size)
+        if code not in (ARRAY, SCALAR):
+            raise CorruptFileError(f"msgpack extension {code} is not one of Flax's")
         fields = unpack(payload)
         if not isinstance(fields, list) or [type(field) for field in fields] != [list, str, memoryview]:
             raise CorruptFileError("msgpack array wants shape, dtype and bytes")
         array = _as_array(*fields)
-        return array if kind == ARRAY else array[()]
+        return array if code == ARRAY else array[()]
 
     def checked(self, count: int, smallest: int) -> int:
-        """`count`, if so many values of `smallest` bytes can follow."""
+        """Returns `count` if that many values of at least `smallest` bytes can follow."""
         if count * smallest > len(self.data) - self.position:
             raise CorruptFileError(
                 f"msgpack container of {count} values, with {len(self.data) - self.position} bytes left"

@@ -34,7 +34,7 @@ class ModelConfig(ViViTConfig):
 
 
 def build_model(config: ModelConfig, *, clip_shape: tuple[int, int, int], heads: Mapping[str, int]) -> keras.Model:
-    """Builds the network; with `config.init_from`, says what was loaded, initialised, missing and unexpected.
+    """Builds the network; with `config.init_from`, logs what was loaded, initialised, missing and unexpected.
 
     Raises:
       FileNotFoundError: If the checkpoint is not there.

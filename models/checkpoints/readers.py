@@ -1,6 +1,6 @@
 """Reads public checkpoints into arrays under the reference's names, whatever the file's layout.
 
-What is understood, told apart by content and never by name:
+Supported layouts, recognised by content and never by name:
   - Flax msgpack of a scenic TrainState, older (``optimizer/target``) and newer (``params``), image ViT or ViViT;
   - ``.npz`` of image ViTs: big_vision (``opt/target/`` before each name) and the public vision_transformer files;
   - Hugging Face ``VivitForVideoClassification``: a folder, or its ``model.safetensors`` with ``config.json`` beside.
@@ -71,7 +71,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
       FileNotFoundError: Where there is none.
-      CorruptFileError: Where the file is in none of the layouts, is damaged, or is not what it says; names the file.
+      CorruptFileError: Where the file has none of the layouts, is damaged, or contradicts itself; names the file.
     """
     path = Path(path)
     if path.is_dir():
@@ -153,7 +153,7 @@ def renumber(parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _from_hugging_face(tensors: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The parameters of a VivitForVideoClassification, whose dense kernels are [out, in] and know no heads."""
+    """The parameters of a VivitForVideoClassification, whose dense kernels are [out, in] without an axis of heads."""
     config_path = path.with_name("config.json")
     if not config_path.exists():
         raise CorruptFileError("config.json is not beside it; it says how many heads there are")

@@ -92,7 +92,7 @@ class Draws(NamedTuple):
 
 
 def window_size(clip: ClipConfig, config: AugmentConfig) -> int:
-    """Side P, in pixels, of the square of source pixels that holds every crop the jitter can ask for.
+    """Side P, in pixels, of the square of source pixels that holds every crop the jitter can require.
 
     Raises:
       ValueError: the smallest jitter makes frames smaller than the crop.
@@ -111,7 +111,7 @@ def window_size(clip: ClipConfig, config: AugmentConfig) -> int:
 
 
 def draw(size: tf.Tensor, clip: ClipConfig, config: AugmentConfig, seed: tf.Tensor) -> tuple[tf.Tensor, Draws]:
-    """Draws everything that is random about one clip but its first frame.
+    """Draws all random values of one clip except its first frame.
 
     Args:
       size: int32 [2], (height, width) of the frames after `images.resize_smallest`, in pixels.

@@ -56,15 +56,15 @@ def resize_smallest(
     finish: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
     finished_shape: Sequence[int | None] = (None, None, 3),
 ) -> tf.Tensor:
-    """Decodes the frames of one video, resizes them to a short side of `smallest` pixels, aspect kept, finishes each.
+    """Decodes the frames of one video, resizes them to a short side of `smallest` pixels, aspect kept; finishes each.
 
-    Sizes and truncation are DMVR's. Frame by frame, so that float intermediates never exceed one frame; and whether
-    a resize is needed at all is asked once, for every operation repeated for each frame shows in the input's rate.
+    Sizes and truncation are DMVR's. Frame by frame, so that float intermediates never exceed one frame. Whether a
+    resize is needed is checked once, as every operation repeated per frame slows the input.
 
     Args:
       frames: string [n] of JPEG bytes or uint8 [n, h, w, 3]; n is 1 or more, all frames of one size.
       smallest: Short side, in pixels.
-      finish: What is done to each frame in the end, uint8 [h, w, 3] to uint8 of `finished_shape`.
+      finish: Last operation on each frame, uint8 [h, w, 3] to uint8 of `finished_shape`.
       finished_shape: Shape of one finished frame.
 
     Returns:
@@ -143,7 +143,7 @@ def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig) -> tf.Te
     Raises:
       tf.errors.InvalidArgumentError: no frames, or bytes that are no JPEG.
     """
-    # The GPU's resize rounds otherwise, and truncation makes a whole grey level of it.
+    # The GPU's resize rounds differently, and truncation turns that into a whole grey level.
     with tf.device("CPU:0"):
         indices = tf.reshape(view_indices(tf.shape(frames)[0], clip, views.temporal), [-1])
         used, position = tf.unique(indices)

@@ -33,7 +33,7 @@ class Source:
 
     Attributes:
       files: TFRecords; training shuffles them, evaluation reads them in this order.
-      compression: That of the files, as TensorFlow names it; "" for none.
+      compression: Compression of the files, as TensorFlow names it; "" for none.
       parse: From a serialised clip (string scalar) to its stored frames, string [n] or uint8 [n, h, w, 3], and
         {"id": string scalar, "labels": {head: int32 scalar}}.
     """
@@ -100,7 +100,7 @@ def train_dataset(
     start_step: int = 0,
     shuffle_buffer: int = 1024,
 ) -> tf.data.Dataset:
-    """Endless training batches; `start_step` = s gives what the dataset from step 0 would give after s batches.
+    """Endless training batches; `start_step` = s gives the batches of step 0's dataset after the first s.
 
     Every epoch sees every clip once, in an order of its own. A resumed dataset starts in the epoch that `start_step`
     falls into and reads, without decoding, what that epoch has already seen.
@@ -111,7 +111,7 @@ def train_dataset(
       augmentation: What is drawn for each clip.
       batch_size: Clips per batch of this host, B.
       num_examples: Clips in `source` (see `Source.count_labels`).
-      seed: Of the order and of every draw.
+      seed: Seed of the order and of every draw.
       start_step: Batches already consumed.
       shuffle_buffer: Serialised clips held in memory to be shuffled.
 

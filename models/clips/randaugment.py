@@ -2,7 +2,7 @@
 
 Contract of every operation: uint8 [T, H, W, 3] to the same, in static shapes; `magnitude` 10 is the nominal maximum and
 more is allowed. Arguments are those of the reference (spec §4.4). With `parity` an operation has the reference's
-defects, which came from stacking the frames to one tall image and from integer overflow:
+defects, which came from stacking the frames into one tall image and from integer overflow:
 
 - Solarize: the threshold wraps modulo 256 (magnitude 15 inverts from 128 on, 20 everything); else it is compared as is.
 - Contrast: the grey level blended with is the number of pixels / 256, at most 255; else the clip's mean luma.
@@ -164,7 +164,7 @@ def _blur(frames: tf.Tensor, parity: bool) -> tf.Tensor:
     """The mean over 3x3 pixels of uint8 [T, H, W, 3], the centre five times, rounded down: uint8 [T, H - 2, W - 2, 3].
 
     With `parity` it is rounded as in the reference's convolution: nine fused multiply-adds in float32, one after the
-    other, which come out below a whole level now and then. TensorFlow's own convolution rounds as the processor has it.
+    other, which come out below a whole level now and then. TensorFlow's own rounds as the processor does.
     """
     height, width = frames.shape[1] - 2, frames.shape[2] - 2
     taps = [

@@ -1,1 +1,1 @@
-"""What is measured of a model, and what it must reach."""
+"""The metrics of a model, and the thresholds that it must reach."""

@@ -37,7 +37,7 @@ def joint_correct(probabilities: Sequence[np.ndarray], labels: Sequence[int], k:
 class JointAccuracy(tfma.metrics.Metric):
     """Share of examples whose labels are among the k best combinations, see `joint_correct`.
 
-    It stands in the results under the output name of its MetricsSpec, which no output of the model need have.
+    The results list it under the output name of its MetricsSpec, which need not be an output of the model.
 
     Args:
       outputs: Outputs of the model, one per head: probabilities [K], each with a label of its own.

@@ -1,4 +1,4 @@
-"""What TFMA measures of a served model, and what it must reach to be blessed.
+"""What TFMA measures of a served model, and the thresholds for its blessing.
 
 Per head two outputs are scored: the head itself, over all views, which is gated, and its centre view alone. Several
 heads are also scored together, as `joint_name`: "action" for EPIC-KITCHENS' verb and noun. Every metric is also
@@ -44,12 +44,12 @@ class EvaluationConfig:
 
 
 def joint_name(heads: Sequence[str]) -> str:
-    """What the heads are called together: "action" for verb and noun, else "joint"."""
+    """Name of all heads together: "action" for verb and noun, else "joint"."""
     return "action" if set(heads) == ACTION_HEADS else "joint"
 
 
 def scored_names(heads: Sequence[str]) -> tuple[str, ...]:
-    """Names under which the metrics stand: the heads, and where there are several, all together."""
+    """Names of the metrics' outputs: the heads, and where there are several, all together."""
     return (*heads, joint_name(heads)) if len(heads) > 1 else tuple(heads)
 
 
@@ -62,7 +62,7 @@ def eval_config(heads: Sequence[str], slices: Sequence[str], config: EvaluationC
       config: The gate.
 
     Raises:
-      ValueError: If the gate asks for something of several heads and there is one, or a head is called "joint".
+      ValueError: If the gate has a threshold for several heads and there is one, or a head is called "joint".
     """
     if config.min_joint_top_1 and len(heads) == 1:
         raise ValueError(
@@ -131,7 +131,7 @@ def _confusion_matrix() -> tfma.MetricConfig:
 
 
 def _gated(metric: tfma.MetricConfig, lowest: float, drop: float) -> tfma.MetricConfig:
-    # A plain threshold would be held against every slice; the gate is on all clips together.
+    # A plain threshold would apply to every slice; the gate applies to all clips together.
     threshold = metric.per_slice_thresholds.add(slicing_specs=[tfma.SlicingSpec()]).threshold
     threshold.value_threshold.lower_bound.value = lowest
     threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER

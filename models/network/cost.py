@@ -1,4 +1,4 @@
-"""What a network costs, told from the network itself: parameters, their shapes, and multiply-adds of a forward pass.
+"""A network's cost, computed from the network itself: parameters, their shapes, and multiply-adds of a forward pass.
 
 The network is built in a graph that is never run, so that no weight is allocated, however large it is.
 """

@@ -67,8 +67,8 @@ def sampled_frames(num_frames: int, count: int) -> np.ndarray:
 class TubeletEmbedding(keras.layers.Layer):
     """Embeds non-overlapping tubelets: a convolution whose stride is its kernel (paper section 3.2).
 
-    Takes a clip [B, T, H, W, C] and gives tokens [B, T/t, H/h * W/w, D] in row-major order; what remains of a side that
-    the tubelet does not divide is dropped. As the tubelets do not overlap, the convolution is one matrix product.
+    Takes a clip [B, T, H, W, C] and returns tokens [B, T/t, H/h * W/w, D] in row-major order; the remainder of a side
+    that the tubelet does not divide is dropped. As the tubelets do not overlap, the convolution is one matrix product.
 
     Args:
       tubelet: (t, h, w) in frames and pixels.
@@ -151,7 +151,7 @@ def sinusoidal_3d(grid: Sequence[int], width: int) -> np.ndarray:
 
 @register
 class PositionEmbedding(keras.layers.Layer):
-    """Adds to each token what says where it is; the same for all leading axes.
+    """Adds to each token the embedding of its position; the same for all leading axes.
 
     Args:
       kind: "learned_1d" one learned vector a token, N(0, 0.02) at first; "sinusoidal_1d" and "sinusoidal_3d" fixed

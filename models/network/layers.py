@@ -96,7 +96,7 @@ class Attention(keras.layers.Layer):
       axis: "space" over N; "time" over T; "time_and_space" the first half of the heads over T, the second over N.
       dropout: Rate of dropout on the attention weights.
       shared_over_time: Whether all T share one dropout mask.
-      first_token_only: Whether only the first of the N tokens asks; with axis "space".
+      first_token_only: Whether only the first of the N tokens is a query; with axis "space".
       kernel_init: "xavier" or "zero", for all four kernels.
     """
 

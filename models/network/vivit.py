@@ -1,6 +1,6 @@
 """The ViViT family (Arnab et al., ICCV 2021): the paper's four models as Keras functional models.
 
-`ViViTConfig` says which network, `build_vivit` builds it for a clip's shape and the heads' classes. The network is the
+`ViViTConfig` defines a network, `build_vivit` builds it for a clip's shape and the heads' classes. The network is the
 one of the reference implementation (google-research/scenic, projects/vivit), and so are the names of its weights.
 """
 
@@ -148,11 +148,11 @@ def token_grid(config: ViViTConfig, clip_shape: Sequence[int]) -> tuple[int, int
 class Encoder(keras.layers.Layer):
     """Position embedding, transformer blocks and a last layer normalisation.
 
-    Takes and gives tokens float32 [B, N, D], or [B, T, N, D] to encode each of T frames by itself.
+    Takes and returns tokens float32 [B, N, D], or [B, T, N, D] to encode each of T frames by itself.
 
     Args:
-      block: "joint", or "factorized_self_attention" or "factorized_dot_product", which tell time from space in the N of
-        [B, N, D] by the grid.
+      block: "joint", or "factorized_self_attention" or "factorized_dot_product", which separate time and space in the N
+        of [B, N, D] by the grid.
       grid: Tokens in (frames, rows, columns), without a class token.
       num_layers, num_heads, mlp_dim, position_embedding, dropout, attention_dropout, stochastic_depth,
         attention_order, temporal_init: As in `ViViTConfig`.
@@ -220,7 +220,7 @@ class Encoder(keras.layers.Layer):
         return tokens if self.block == "joint" else ops.reshape(tokens, shape)
 
     def compute_output_shape(self, tokens_shape):
-        """Saves Keras from tracing all blocks to find the shape."""
+        """Keeps Keras from tracing all blocks to find the shape."""
         return (*tokens_shape[:-2], 1 if self.first_token_only else tokens_shape[-2], tokens_shape[-1])
 
 
@@ -278,7 +278,7 @@ def build_vivit(
 ) -> keras.Model:
     """Builds a fresh network of the family.
 
-    It takes "clip", float32 [B, T, H, W, 3] in [-1, 1], and gives head -> logits float32 [B, K]. The heads are parts of
+    It takes "clip", float32 [B, T, H, W, 3] in [-1, 1]; returns head -> logits float32 [B, K]. The heads are parts of
     one dense layer ``output_projection``, in the mapping's order, zeros at first. Weights have the reference's
     names, see `weights_by_name`.
 

@@ -1,4 +1,4 @@
-"""Turns a checkpoint from elsewhere into weights of ours and a SavedModel with the signatures of the pipeline's."""
+"""Turns a published checkpoint into our weights and a SavedModel with the signatures of the pipeline's."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def convert(
     Args:
       source: Checkpoint file or folder, see `read_checkpoint`.
       output: Local folder to write.
-      config: The network; its `init` says how weights are fitted. The source's head is taken if its width is ours.
+      config: The network; its `init` sets how weights are fitted. The source's head is taken if its width is ours.
       clip: What the network sees of a video.
       views: The views that are averaged.
       ingest: Ingest configuration, for the model's card.
-      num_classes: Classes of each head where neither `classes` nor the source's head says it.
-      classes: Class names by head; made up where None.
+      num_classes: Number of classes of each head where neither `classes` nor the source's head gives it.
+      classes: Class names by head; generated where None.
 
     Returns:
       What was loaded, initialised, missing and unexpected.

@@ -17,7 +17,7 @@ from schemas import features, serving
 
 
 class ServedModel(tf.Module):
-    """A ViViT with everything that stands between a video and a class name.
+    """A ViViT with every step from a video to a class name.
 
     Args:
       model: float32 clips [B, T, H, W, 3] to a dict of logits [B, K] by head.

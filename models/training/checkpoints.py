@@ -1,4 +1,4 @@
-"""What a training run keeps: its last steps while it goes on, and its weights when it is finished."""
+"""What a training run saves: its last steps while it runs, and its weights when it is finished."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Checkpoints:
     """The checkpoints of one training run in a folder of its own."""
 
     def __init__(self, folder: str, model: keras.Model, optimizer: keras.Optimizer, *, chief: bool):
-        """Restores and saves nothing yet.
+        """Sets up the checkpoints; restores and saves nothing yet.
 
         Args:
           folder: Any URI, the same for all hosts.
           model: The network.
-          optimizer: Built; with it all that training changes is saved: weights, states of random layers, its step.
+          optimizer: Built; saved with all that training changes: weights, states of random layers, its step.
           chief: Whether what this process saves is kept. Every host must save.
         """
         self._folder, self._chief, self._optimizer = folder, chief, optimizer
@@ -36,7 +36,7 @@ class Checkpoints:
         self._steps = tf.train.CheckpointManager(self._all, own, max_to_keep=2, checkpoint_name="step")
 
     def restore(self) -> int:
-        """Restores the last checkpoint, if there is one; returns the number of steps that are done."""
+        """Restores the last checkpoint, if there is one; returns the number of finished steps."""
         last = tf.train.latest_checkpoint(self._folder)
         if last:
             self._all.restore(last).assert_consumed()
@@ -48,7 +48,7 @@ class Checkpoints:
         self._steps.save(checkpoint_number=step)
 
     def restore_finished(self) -> bool:
-        """Restores the weights of a finished run; returns whether there are some."""
+        """Restores the weights of a finished run; returns whether there are any."""
         finished = os.path.join(self._folder, _FINISHED)
         if not tf.io.gfile.exists(f"{finished}.index"):
             return False

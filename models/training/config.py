@@ -1,4 +1,4 @@
-"""The settings of training, apart: what decides the weights, and what decides only how the run goes."""
+"""The settings of training, in two parts: those that decide the weights, and those that decide only the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LearningConfig:
       optimizer: Optimizer and schedule.
       label_smoothing: Share of the target spread over all classes, 0 to 1.
       class_weights: "balanced" weighs each class by the inverse of its number of training clips.
-      seed: Of initial weights, data order and every draw.
+      seed: Seed of initial weights, data order and every draw.
       jit_compile: Compile the step with XLA; on TPUs it always is.
     """
 
@@ -49,7 +49,7 @@ class LearningConfig:
     def epoch_steps(self, num_clips: int, epochs: float = 1.0) -> int:
         """Steps of some epochs over `num_clips` training clips, at least 1.
 
-        The reference's floor(clips / batch_size) a epoch: what does not fill a batch begins the next epoch.
+        The reference's floor(clips / batch_size) per epoch: the rest of an epoch's clips begins the next epoch.
         """
         return max(1, int((num_clips // self.batch_size) * epochs))
 
@@ -60,7 +60,7 @@ class LearningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PaceConfig:
-    """How a training run goes. No weight depends on it, so it may change between a run and its continuation.
+    """How a training run proceeds. No weight depends on it, so it may change between a run and its continuation.
 
     Attributes:
       eval_epochs: Epochs between two evaluations on the centre view.
@@ -89,7 +89,7 @@ class TrainConfig(PaceConfig, LearningConfig):
 
 @dataclasses.dataclass(frozen=True)
 class WeightsConfig:
-    """Everything that the weights of a model depend on, but for the clips themselves."""
+    """Everything that the weights of a model depend on, except the clips themselves."""
 
     heads: tuple[str, ...]
     storage: Storage

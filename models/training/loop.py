@@ -27,7 +27,7 @@ _logger = logging.getLogger("vivit.train")
 
 
 class TrainingError(RuntimeError):
-    """Training cannot start or go on; the message says what to do."""
+    """Training cannot start or continue; the message gives the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def train_steps(
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Trains `model` in place while it is iterated, from the last checkpoint on if there is one.
 
-    Finished weights stay in `checkpoints`: what asks for them again trains no step.
+    Finished weights stay in `checkpoints`: a second run for them trains no step.
 
     Args:
       model: From `build_model`, in the strategy's scope.
@@ -182,9 +182,9 @@ def _learner(model, optimizer, strategy, config: WeightsConfig, train_clips: Spl
 
     @tf.function
     def one(batches):
-        asked = tf.timestamp()
+        started = tf.timestamp()
         batch = next(batches)
-        waited = tf.cast(tf.timestamp() - asked, tf.float32)
+        waited = tf.cast(tf.timestamp() - started, tf.float32)
         metrics = strategy.experimental_local_results(strategy.run(step, args=(batch,)))
         return tf.nest.map_structure(lambda *values: values[0], *metrics) | {WAIT: waited}
 
@@ -201,7 +201,7 @@ def _learner(model, optimizer, strategy, config: WeightsConfig, train_clips: Spl
 
 
 def _evaluator(model, strategy, config: WeightsConfig, eval_clips: Split):
-    """A function that gives averages by name, and a confusion matrix for each head, on the centre view."""
+    """A function that returns averages by name, and a confusion matrix for each head, on the centre view."""
     score = score_step(model)
 
     def batches_of_host(context, batch_size):

@@ -171,7 +171,7 @@ def update(
       optimizer: From `build_optimizer`, built.
       gradients: Those of this replica, whose context must be entered.
       variables: The weights, in the same order.
-      config: Says when and to what norm gradients are clipped.
+      config: When and to what norm gradients are clipped.
 
     Returns:
       The global norm before clipping, a float32 scalar: of the mean, or the mean of the replicas' norms.

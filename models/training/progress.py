@@ -1,4 +1,4 @@
-"""What a training run says of itself: lines for the user, scalars and pictures for TensorBoard."""
+"""What a training run reports: lines for the user, scalars and pictures for TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The two steps of training, one that learns and one that scores, as a replica sees them: a share of a batch each.
+"""The training step and the evaluation step; each replica runs them on its share of a batch.
 
 Contract: steps are called by `tf.distribute.Strategy.run`, take what `input_pipeline` makes, and return float32
-scalars that all replicas agree on. Shapes are static, and nothing in them runs on a host, as TPUs want it.
+scalars that all replicas agree on. Shapes are static, and nothing in them runs on a host, as TPUs require.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def train_step(
 
     Args:
       model, optimizer: Made in the strategy's scope; the optimizer is built.
-      augmentation: That of the batches.
+      augmentation: Augmentation of the batches.
       clipping: How gradients are clipped.
       label_smoothing: Share of the target spread over all classes.
       class_weights: K factors of each head's targets.
@@ -72,7 +72,7 @@ def train_step(
 
 
 def score_step(model: keras.Model) -> Callable[[Batch], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
-    """A step that gives {name: (sum, count)} of loss and accuracies (see `scores`) over one batch's real clips.
+    """A step that returns {name: (sum, count)} of loss and accuracies (see `scores`) over one batch's real clips.
 
     "confusion/<head>" is, in place of a sum, the float32 [K, K] counts of a true class (row) named as another (column).
     """

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 StrategyName = Literal["auto", "one", "mirrored", "multi_worker", "tpu"]
 
-# Draws of two hosts must not be the same: each has its own files, at the same positions.
+# Two hosts must draw differently: each has its own files, at the same positions.
 _SEEDS_APART = 1_000_003
 
 
@@ -66,7 +66,7 @@ def _tpu() -> tf.distribute.Strategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes what all processes of the strategy have made."""
+    """Whether this process writes the outputs of all processes of the strategy."""
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
         return True

@@ -1,6 +1,6 @@
-"""Checks videos as ingest would: every clip is decoded whole, by the same code, and its file described.
+"""Checks videos as ingest would: the same code decodes every clip in full and describes its file.
 
-Contract: nothing is raised for a bad video. Each clip is answered by a `Checked`, which says what is wrong with it.
+Contract: a bad video raises nothing. Each clip gives a `Checked`, which states what is wrong with it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Checked:
 
     Attributes:
       clip: The clip.
-      probe: What its file tells of itself.
-      duration: Seconds: of what was decoded, or as the file tells where it is bad.
-      stage: Where it went wrong (open, decode, segment); empty if it is good.
+      probe: What its file reports.
+      duration: Seconds: of the decoded frames, or as the file reports where the clip is bad.
+      stage: Where it failed (open, decode, segment); empty if it is good.
       reason: What is wrong, in words; empty if it is good.
-      filmstrip: JPEG of evenly spaced frames beside each other; empty where none was wanted.
+      filmstrip: JPEG of evenly spaced frames side by side; empty where none was requested.
     """
 
     clip: Checkable
@@ -60,12 +60,12 @@ def filmstrips_per_class(clips: Sequence[Checkable]) -> int:
 
 
 def check(clips: Sequence[Checkable], config: IngestConfig, *, workers: int, filmstrips: int) -> Iterator[Checked]:
-    """Checks clips, those of one file together, on `workers` threads; answers file by file, in order.
+    """Checks clips on `workers` threads, those of one file together; yields them file by file, in order.
 
     Args:
       clips: What to check.
       config: The settings of ingest.
-      workers: Files that are decoded at a time. Each has a decoder process.
+      workers: Files decoded in parallel, each by its own decoder process.
       filmstrips: How many good clips of each class get a filmstrip.
     """
     config = dataclasses.replace(config, jpeg_quality=min(config.jpeg_quality, _JPEG_QUALITY))
@@ -88,7 +88,7 @@ def check(clips: Sequence[Checkable], config: IngestConfig, *, workers: int, fil
 
 
 def _in_order(function: Callable[[str], T], files: Iterable[str], workers: int) -> Iterator[T]:
-    """As `map`, on threads; those at work are not waited for where the iterator is closed."""
+    """As `map`, on threads; closing the iterator does not wait for running threads."""
     pool, answers = ThreadPoolExecutor(workers), collections.deque()
     try:
         for file in files:
@@ -106,14 +106,14 @@ def _check_file(
 ) -> list[Checked]:
     try:
         with local_copy(file, max_bytes) as local:
-            told, checked = decoder.probe(local), {}
+            probe, checked = decoder.probe(local), {}
             for index, stored in decoder.store_segments(local, [(clip.start or 0.0, clip.end) for clip in clips]):
                 clip = clips[index]
                 if isinstance(stored, VideoError):
-                    checked[index] = Checked(clip, told, told.duration, stored.stage, stored.reason)
+                    checked[index] = Checked(clip, probe, probe.duration, stored.stage, stored.reason)
                 else:
                     filmstrip = draw_filmstrip(stored.frames) if wants_filmstrip(clip.label) else b""
-                    checked[index] = Checked(clip, told, stored.duration, filmstrip=filmstrip)
+                    checked[index] = Checked(clip, probe, stored.duration, filmstrip=filmstrip)
             return [checked[index] for index in range(len(clips))]
     except VideoError as error:
         return [Checked(clip, Probe(), None, error.stage, error.reason) for clip in clips]

@@ -13,7 +13,7 @@ _GAP = 2
 
 
 def draw_filmstrip(frames: Sequence[bytes]) -> bytes:
-    """Evenly spaced frames (JPEG) beside each other, as one JPEG; a frame that is shown twice stands once.
+    """Evenly spaced frames (JPEG) side by side, as one JPEG; a repeated frame is drawn once.
 
     Empty where one cannot be read: ingest takes the frames of a record as they are.
     """

@@ -19,8 +19,8 @@ class Checkable:
     """One clip to check.
 
     Attributes:
-      path: Its video as it is shown.
-      file: Its video as it is opened.
+      path: Path of its video as it is shown.
+      file: Path of its video as it is opened.
       label: Its classes.
       start, end: Seconds; None for all of the video.
       id: Its name in the manifest.
@@ -37,9 +37,9 @@ class Checkable:
 def clips_to_check(source: str) -> tuple[list[Checkable], dict[str, str]]:
     """The clips of a folder (any layout; the class is the folder), a manifest, or a single file.
 
-    Beside them, why folders in the folder are not listed, by their path.
+    Also returns why sub-folders are not listed, by their path.
 
-    Rows of a manifest that cannot be read are passed over: `data_set` tells them.
+    Skips rows of a manifest that cannot be read: `data_set` reports them.
 
     Raises:
       ManifestError: If there is nothing to check.
@@ -78,7 +78,7 @@ def _rows_of(source: str) -> list[Checkable]:
 
 
 def _class_of(path: str) -> str:
-    """The first folder that is no split."""
+    """The first folder that is not a split."""
     folders = [part for part in path.split("/")[:-1] if not split_named(part)]
     return folders[0] if folders else ""
 
@@ -86,9 +86,9 @@ def _class_of(path: str) -> str:
 def data_set(
     source: str, *, heads: Sequence[str], slices: Sequence[str] | None
 ) -> tuple[Manifest | None, tuple[str, ...]]:
-    """The data set as `vivit run` reads it, with the heads and slices of its recipe, or why it would refuse a manifest.
+    """The data set as `vivit run` reads it, with the heads and slices of its recipe, or why the run would refuse it.
 
-    A folder or a video that is no data set is none, without a problem.
+    For a folder or a video that is not a data set, returns None and no problem.
     """
     try:
         return read_manifest(source, heads=heads, slices=slices), ()

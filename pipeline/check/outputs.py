@@ -1,4 +1,4 @@
-"""The files that a check writes: made sure of before hours are spent, and written at the end."""
+"""The output files of a check: checked before hours are spent, and written at the end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipeline.check.listing import Checkable
 
 
 class OutputError(ValueError):
-    """A file that was asked for cannot be written, or would replace what is read."""
+    """A requested file cannot be written, or would replace an input."""
 
 
 def prepare_outputs(paths: Iterable[str], source: str, clips: Sequence[Checkable]) -> None:
-    """Makes sure that files can be written, before hours are spent: makes their folders, and leaves what they hold.
+    """Checks that files can be written, before hours are spent: makes their folders, and leaves their content.
 
     Raises:
       OutputError: If one cannot be written, or is what is checked, or another of `paths`.

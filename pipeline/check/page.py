@@ -14,10 +14,10 @@ from pipeline.check.checking import Checked
 from pipeline.check.listing import Checkable
 from pipeline.check.report import Report
 
-# Rows of a list: beyond, the page would be a burden to a browser.
+# Rows of a list: more would make the page slow in a browser.
 _ROWS = 2000
 _TERMINAL_ROWS, _TERMINAL_REASONS = 100, 20
-# Letters of a column: one long class is not to move the others.
+# Characters of a column: one long class name must not widen it for all.
 _WIDEST = 20
 _HEADER = ("codec", "size", "fps", "seconds", "rotation")
 
@@ -49,28 +49,28 @@ def check_page(report: Report) -> str:
 
 
 def reasons(bad: Sequence[Checked]) -> list[tuple[str, int]]:
-    """What is wrong, without its numbers, and of how many clips; the most frequent first."""
+    """Reasons without their numbers, and the number of clips of each; the most frequent first."""
     groups = (reason_group({"stage": found.stage, "reason": found.reason}) for found in bad)
     return collections.Counter(groups).most_common()
 
 
 def cells(found: Checked) -> tuple[str, str, str, str, str]:
-    """Codec, size, frames per second, seconds and rotation as they are shown; a dash for what is not known."""
-    told = found.probe
+    """Codec, size, frames per second, seconds and rotation as they are shown; a dash for an unknown value."""
+    probe = found.probe
     return (
-        told.codec or "–",
-        f"{told.width}×{told.height}" if told.width else "–",
-        f"{told.fps:.4g}" if told.fps else "–",
+        probe.codec or "–",
+        f"{probe.width}×{probe.height}" if probe.width else "–",
+        f"{probe.fps:.4g}" if probe.fps else "–",
         f"{found.duration:.2f}" if found.duration is not None else "–",
-        f"{told.rotation}°" if told.rotation is not None else "–",
+        f"{probe.rotation}°" if probe.rotation is not None else "–",
     )
 
 
 def check_table(report: Report) -> str:
-    """The table on the terminal, and the bad ones with their reasons; of many clips, the bad ones alone."""
+    """The table on the terminal, and the bad clips with their reasons; of many clips, only the bad ones."""
     clips, bad = report.clips, report.bad
     listed = clips if len(clips) <= _TERMINAL_ROWS else bad[:_TERMINAL_ROWS]
-    # Names are as long as they like: behind what is to stand in columns.
+    # Names can have any length, so they come after the columns.
     rows = [("verdict", *_HEADER, "class", "file")]
     for found in listed:
         rows.append(("BAD" if found.is_bad else "good", *cells(found), _printable(found.clip.label), _name(found.clip)))
@@ -98,20 +98,20 @@ def _name(clip: Checkable) -> str:
 
 
 def _printable(text: str) -> str:
-    """Text that cannot write to the terminal otherwise: whoever names a file or a class could."""
+    """Text without terminal control characters, which the name of a file or a class could contain."""
     return text if text.isprintable() else repr(text)
 
 
 def facts(found: Checked) -> str:
-    """What is known of a clip, in a line."""
+    """What is known of a clip, on one line."""
     codec, size, fps, seconds, rotation = cells(found)
     turned = rotation if found.probe.rotation else "–"
-    told = (codec, size, f"{fps} fps", f"{seconds} s", f"turned by {turned}")
-    return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in told if "–" not in fact)
+    parts = (codec, size, f"{fps} fps", f"{seconds} s", f"turned by {turned}")
+    return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts if "–" not in part)
 
 
 def segment_in_words(clip: Checkable) -> str:
-    """Which part of its file a clip is; empty for all of it."""
+    """Which part of its file a clip is; empty for the whole file."""
     if clip.start is None and clip.end is None:
         return ""
     return f" from {clip.start or 0:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"

@@ -1,4 +1,4 @@
-"""What a check has found, as a whole: counts, losses, a table."""
+"""The result of a check as a whole: counts, losses, a table."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ COLUMNS = ("path", "label", "start", "end", "codec", "width", "height", "fps", "
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What there is to tell.
+    """The result of a check.
 
     Attributes:
       source: The folder, manifest or video.
-      settings: Those of ingest, in words.
+      settings: Settings of ingest, as text.
       clips: What was found, in order.
       total: How many clips there are; more than `clips` where the check was stopped.
       problems: Why `vivit run` would refuse the manifest.
       skipped: Why folders are not listed, by their path.
-      losses: What ingest would make of the bad clips as a whole; empty if nothing is bad, or it is no data set.
+      losses: What ingest would do about the bad clips; empty if none is bad, or this is not a data set.
     """
 
     source: str
@@ -44,12 +44,12 @@ class Report:
 
     @property
     def good(self) -> list[Checked]:
-        """The others."""
+        """The clips that ingest would keep."""
         return [found for found in self.clips if not found.is_bad]
 
 
 def losses(manifest: Manifest, checked: Iterable[Checked], max_bad_fraction: float) -> str:
-    """What ingest would make of the bad clips of a data set as a whole, in words; empty if it would lose none."""
+    """What ingest would do about the bad clips of a data set, as text; empty if it would lose none."""
     clips = manifest.clips
     ids = {clip.id for clip in clips}
     lost = [
@@ -60,7 +60,7 @@ def losses(manifest: Manifest, checked: Iterable[Checked], max_bad_fraction: flo
     try:
         check_losses(clips, lost, max_bad_fraction)
     except TooManyBadVideosError as error:
-        # Below the reasons it lists the clips, which are told anyway.
+        # After the reasons it lists the clips, which the report lists anyway.
         reasons = str(error).partition(":\n")[0]
         return f"ingest would stop: {reasons}"
     if not lost:
@@ -70,24 +70,24 @@ def losses(manifest: Manifest, checked: Iterable[Checked], max_bad_fraction: flo
 
 
 def settings_in_words(recipe: str, config: IngestConfig) -> str:
-    """The settings that a check was made with: rate and size, and what is not as it is by default."""
+    """The settings of a check: rate and size, and every setting that differs from its default."""
     usual = dataclasses.asdict(IngestConfig())
-    told = {
+    shown = {
         name: value
         for name, value in dataclasses.asdict(config).items()
         if name in ("fps", "short_side") or value != usual[name]
     }
-    return ", ".join([f"recipe {recipe}", *(f"ingest.{name}={value}" for name, value in told.items())])
+    return ", ".join([f"recipe {recipe}", *(f"ingest.{name}={value}" for name, value in shown.items())])
 
 
 def as_csv(checked: Sequence[Checked]) -> str:
-    """One row a clip: `COLUMNS`, and stage and reason of what is wrong."""
+    """One row per clip: `COLUMNS`, and the stage and reason of its failure."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*COLUMNS, "stage", "reason"])
     for found in checked:
-        clip, told = found.clip, found.probe
-        row = [clip.path, clip.label, clip.start, clip.end, told.codec, told.width, told.height, told.fps]
+        clip, probe = found.clip, found.probe
+        row = [clip.path, clip.label, clip.start, clip.end, probe.codec, probe.width, probe.height, probe.fps]
         verdict = "bad" if found.is_bad else "good"
-        table.writerow([*row, found.duration, told.rotation, verdict, found.stage, found.reason])
+        table.writerow([*row, found.duration, probe.rotation, verdict, found.stage, found.reason])
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""One check from its arguments to its exit status: what is found is shown even where the check is stopped."""
+"""One check, from its arguments to its exit status; a stopped check still shows its results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pipeline.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True)
 class CheckRequest:
-    """What is asked for.
+    """The arguments of a check.
 
     Attributes:
       path: Folder, manifest or video.
-      recipe_name, recipe: Whose settings of ingest, heads and slices are those of the run.
+      recipe_name, recipe: The recipe of the run: its settings of ingest, heads and slices.
       csv, html: Files to write, or None.
-      workers: Files that are decoded at a time.
+      workers: Files decoded in parallel.
     """
 
     path: str
@@ -56,7 +56,7 @@ def run_check(request: CheckRequest, console: Console) -> int:
     except KeyboardInterrupt:
         interrupted = True
     except FileError as error:
-        # A remote file system does not answer: no video is to blame, and what was found is not lost.
+        # A remote file system does not respond: no video is at fault, and the results are kept.
         failure = error
     is_whole = len(checked) == len(clips)
     report = Report(

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
-    """Checks videos, and shows what it has found even where it is stopped.
+    """Checks videos; shows its results even where it is stopped.
 
     Returns 0 if all is good; 1 if a video is bad, a folder cannot be listed, or `vivit run` would refuse the manifest;
     2 if the check cannot come to its end, or a file cannot be written; 130 if it is stopped.

@@ -10,7 +10,7 @@ from pipeline.commands.arguments import Echo
 
 HELP = "make a manifest from the annotations of a public data set"
 
-# Names that are shown of a long list.
+# Number of names shown of a long list.
 _MANY = 12
 
 

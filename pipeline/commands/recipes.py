@@ -10,7 +10,7 @@ HELP = "list the recipes: what they cost and what to expect"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are none."""
+    """The command has no arguments."""
 
 
 def main(_: argparse.Namespace, echo: Echo) -> None:

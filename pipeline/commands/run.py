@@ -1,4 +1,4 @@
-"""``vivit run``: the pipeline on someone's videos, on this machine."""
+"""``vivit run``: the pipeline on the user's videos, on this machine."""
 
 from __future__ import annotations
 

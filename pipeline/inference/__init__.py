@@ -1,1 +1,1 @@
-"""Answers of a pushed model for videos."""
+"""Predictions of a pushed model for videos."""

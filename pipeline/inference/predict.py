@@ -21,11 +21,11 @@ from schemas import serving
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of one video.
+    """A model's prediction for one video.
 
     Attributes:
       video: Its path.
-      heads: By head, (class name, probability) from the most likely on.
+      heads: By head, (class name, probability) the most likely first.
       logits: By head, averaged over views, in the order of the model's classes.
       error: Why there is no prediction, or None.
     """
@@ -36,7 +36,7 @@ class Prediction:
     error: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, classes from the most likely on."""
+        """Plain values, the most likely class first."""
         if self.error:
             return {"video": self.video, "error": self.error}
         heads = {head: [{"class": name, "probability": p} for name, p in ranked] for head, ranked in self.heads.items()}
@@ -97,7 +97,7 @@ def predict(model_dir: str, videos: Sequence[str]) -> Iterator[Prediction]:
 
 
 def _decode_config(card: serving.ModelCard) -> DecodeConfig:
-    """How the model's clips were stored; older cards hold settings of ingest that concern no single video."""
+    """How the model's clips were stored; older cards also have settings of ingest that apply to no single video."""
     known = {field.name for field in dataclasses.fields(DecodeConfig)}
     return settings.build(DecodeConfig, {name: value for name, value in card.ingest.items() if name in known})
 

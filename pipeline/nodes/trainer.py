@@ -1,4 +1,4 @@
-"""The Trainer's run_fn, as one story: read the classes, build the network, train it, prove it, export it."""
+"""The Trainer's run_fn, step by step: read the classes, build the network, train it, prove it, export it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def count_clips(source: Source, classes: Mapping[str, Sequence[str]], split: str
 
 
 def check_batches(train: LearningConfig, train_clips: Split, strategy: tf.distribute.Strategy) -> None:
-    """Says which classes have no training clip.
+    """Logs which classes have no training clip.
 
     Raises:
       TrainingError: If the training clips do not fill a batch, or the devices cannot share one evenly.

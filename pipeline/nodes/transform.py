@@ -1,4 +1,4 @@
-"""Transform's preprocessing_fn: class names become ids, and frames the form that training reads.
+"""Transform's preprocessing_fn: turns class names into ids, and frames into the form that training reads.
 
 Contract: the analysis sees labels only, never frames. Ids follow the alphabetical order of the class names of the
 training split, whatever their frequencies, so that they agree with the published class lists.
@@ -63,7 +63,7 @@ def _class_id(names: tf.Tensor, head: str) -> tf.Tensor:
 
 
 class _WriteClassNames(tft_beam.experimental.PTransformAnalyzer):
-    """Writes the distinct class names, sorted, one per line (tft.vocabulary sorts by frequency); gives the path."""
+    """Writes the distinct class names, sorted, one per line (tft.vocabulary sorts by frequency); returns the path."""
 
     def __init__(self, filename: str):
         super().__init__()

@@ -1,4 +1,4 @@
-"""One file per recipe; the docstring says what it trains, what it costs and what to expect."""
+"""One file per recipe; the docstring describes what it trains, its cost and what to expect."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_reports_each_rate_as_a_share_of_the_bare_loop():
 
 
 @pytest.mark.end_to_end
-def test_segments_of_a_long_video_are_ingested_and_held_against_one_decode_of_it():
+def test_segments_of_a_long_video_are_ingested_and_compared_with_one_decode_of_it():
     rates = bench_segments(CONFIG, minutes=1, segments=3)
     assert rates.ratio == pytest.approx(rates.segment_seconds / rates.decode_seconds)
     assert rates.decode_seconds > 0

@@ -7,7 +7,7 @@ from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig
 
 
-def test_rates_are_measured_on_the_clips_that_were_asked_for(tmp_path):
+def test_rates_are_measured_on_the_requested_clips(tmp_path):
     source = bench_input.write_bench_clips(tmp_path, count=8, frames=4, size=(48, 64))
     clip = ClipConfig(num_frames=4, stride=1, min_resize=48, crop_size=40)
     rates = bench_input.bench_input(source, clip=clip, augmentation=AugmentConfig(), batch_size=4, count=40, rounds=1)

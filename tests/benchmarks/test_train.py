@@ -9,7 +9,7 @@ from benchmarks import train as bench_train
 from tests.models.training.runs import CONFIG
 
 
-def test_the_loop_is_held_against_its_step(tmp_path):
+def test_the_loop_is_compared_with_its_step(tmp_path):
     config = dataclasses.replace(CONFIG, heads=("label",), storage="jpeg")
     source = bench_input.write_bench_clips(tmp_path, count=8, frames=4, size=(24, 32))
     rates = bench_train.bench_train(config, source, rounds=1, steps=3)

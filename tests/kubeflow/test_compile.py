@@ -113,7 +113,7 @@ def test_the_compiled_demo_runs_step_by_step_to_a_pushed_model(small_demo, tmp_p
     assert (version / "saved_model.pb").exists()
 
 
-def test_each_step_asks_for_its_resources(tmp_path):
+def test_each_step_requests_its_resources(tmp_path):
     spec_file = tmp_path / "pipeline.yaml"
     compile_recipe("demo", output=str(spec_file), workdir="gs://bucket/run", image="image", accelerator="gpu:2")
     executors = yaml.safe_load(spec_file.read_text())["deploymentSpec"]["executors"]
@@ -121,7 +121,7 @@ def test_each_step_asks_for_its_resources(tmp_path):
     assert executors["VideoExampleGen_executor"]["container"]["resources"]["memoryLimit"] == 16.0
 
 
-def test_each_beam_step_is_told_the_runner_and_ingest_its_decoders(tmp_path):
+def test_each_beam_step_gets_the_runner_and_ingest_its_decoders(tmp_path):
     spec_file = tmp_path / "pipeline.yaml"
     beam = ["runner=FlinkRunner", "flink_master=host:8081"]
     compile_recipe("demo", output=str(spec_file), workdir="gs://bucket/run", image="image", beam=beam)

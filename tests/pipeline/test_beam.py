@@ -1,4 +1,4 @@
-"""Beam arguments: this machine's where nothing else is asked, and Beam's own options as they are."""
+"""Beam arguments: this machine's by default, and Beam's own options unchanged."""
 
 import argparse
 import re

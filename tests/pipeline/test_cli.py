@@ -30,9 +30,9 @@ def refusal(capfd, *arguments):
     shown, errors = capfd.readouterr()
     assert errors == ""
     assert "Traceback" not in shown
-    told = [line for line in shown.splitlines() if line and not line.endswith("…")]
-    assert told[0].startswith("vivit: ")
-    return told
+    message = [line for line in shown.splitlines() if line and not line.endswith("…")]
+    assert message[0].startswith("vivit: ")
+    return message
 
 
 def test_help_names_every_command_without_loading_tensorflow():
@@ -72,7 +72,7 @@ def test_a_command_that_is_none_or_lacks_arguments_ends_with_its_usage(capfd, ar
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_setting_that_does_not_fit_is_told_before_anything_is_decoded(capfd, data, command, arguments, said):
+def test_a_setting_that_does_not_fit_is_reported_before_anything_is_decoded(capfd, data, command, arguments, said):
     workdir = data.parent / "work"
     arguments = [*ANY_COLUMNS, *arguments]
     shown = refusal(capfd, command, "--data", data, "--workdir", workdir, *arguments)
@@ -81,7 +81,7 @@ def test_a_setting_that_does_not_fit_is_told_before_anything_is_decoded(capfd, d
 
 
 @pytest.mark.parametrize("command", ["run", "prepare"])
-def test_every_mistake_of_a_manifest_is_told_before_anything_is_decoded(capfd, data, command):
+def test_every_mistake_of_a_manifest_is_reported_before_anything_is_decoded(capfd, data, command):
     data.write_text(MANIFEST + "a.mp4,run,fly\na.mp4,,train\n")
     workdir = data.parent / "work"
     arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS]
@@ -92,7 +92,7 @@ def test_every_mistake_of_a_manifest_is_told_before_anything_is_decoded(capfd, d
     assert not (workdir / "data").exists()
 
 
-def test_a_manifest_that_is_not_there_is_told(capfd, tmp_path):
+def test_a_manifest_that_is_not_there_is_reported(capfd, tmp_path):
     shown = refusal(capfd, "prepare", "--data", tmp_path / "gone.csv", "--workdir", tmp_path / "w", "--recipe", "demo")
     assert shown[0].endswith(f"{tmp_path}/gone.csv: 1 problem(s)")
     assert shown[1] == "  - no such file or folder"
@@ -100,8 +100,8 @@ def test_a_manifest_that_is_not_there_is_told(capfd, tmp_path):
 
 def test_a_run_that_stops_keeps_its_traceback_in_its_log(capfd, tmp_path):
     shown = refusal(capfd, "run", "--data", tmp_path / "gone.csv", "--workdir", tmp_path / "w", "--recipe", "demo")
-    told, log = shown[-1].split(": ")
-    assert told == "The whole log"
+    label, log = shown[-1].split(": ")
+    assert label == "The whole log"
     assert "Traceback" in Path(log).read_text()
 
 
@@ -113,7 +113,7 @@ def test_a_good_manifest_is_prepared_without_being_decoded(capfd, data):
     assert sorted(path.name for path in (workdir / "data" / "manifest").iterdir()) == ["eval.jsonl", "train.jsonl"]
 
 
-def test_a_manifest_of_a_public_set_is_told_in_counts(capfd, tmp_path):
+def test_a_manifest_of_a_public_set_is_reported_in_counts(capfd, tmp_path):
     rows = ["a,x,1,2,train", "b,y,1,2,train", "a,z,5,6,val", "a,gone,1,2,train"]
     (tmp_path / "k.csv").write_text("\n".join(["label,youtube_id,time_start,time_end,split", *rows]))
     for name in ("x_000001_000002", "y_000001_000002", "z_000005_000006"):

@@ -50,7 +50,7 @@ def test_a_compiled_pipeline_reads_where_the_data_is_prepared(folder, tmp_path):
     assert locate(str(tmp_path / "run"), splits=("train", "eval"), heads=("label",), slices=()) == data
 
 
-def test_more_files_that_cannot_be_read_than_ingest_may_lose_are_told_before_anything_is_decoded(folder, tmp_path):
+def test_more_unreadable_files_than_ingest_may_lose_are_reported_before_anything_is_decoded(folder, tmp_path):
     gone = next(folder.glob("red/*.mp4"))
     gone.unlink()
     gone.symlink_to("nowhere.mp4")
@@ -61,7 +61,7 @@ def test_more_files_that_cannot_be_read_than_ingest_may_lose_are_told_before_any
     assert sum(Path(data.manifest_dir, f"{split}.jsonl").read_text().count("\n") for split in data.splits) == 24
 
 
-def test_fewer_clips_than_a_batch_are_told_before_anything_is_decoded(folder, tmp_path):
+def test_fewer_clips_than_a_batch_are_reported_before_anything_is_decoded(folder, tmp_path):
     with pytest.raises(ConfigError, match=r"train.batch_size is 64, but .* has \d+ training clips: lower it"):
         prepare(str(folder), str(tmp_path / "run"), recipe("train.batch_size=64"))
     assert not (tmp_path / "run").exists()

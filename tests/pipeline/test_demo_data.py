@@ -1,4 +1,4 @@
-"""The demo's data set: real, mixed H.264 videos whose verb only time tells."""
+"""The demo's data set: real, mixed H.264 videos whose verb only motion shows."""
 
 import csv
 from itertools import product

@@ -57,9 +57,9 @@ def test_videos_in_a_bucket_are_checked(bucket, capfd):
 def test_a_model_in_a_bucket_predicts_a_video_in_a_bucket_as_local_ones_do(bucket):
     video = next(bucket.glob("set/*/*.mp4"))
     there = f"s3://videos/{video.relative_to(bucket)}"
-    told = json.loads(vivit("predict", "--json", "--model", "s3://videos/model", there))
+    predicted = json.loads(vivit("predict", "--json", "--model", "s3://videos/model", there))
     (here,) = predict(str(bucket / "model"), [str(video)])
-    assert told == {**here.as_json(), "video": there}
+    assert predicted == {**here.as_json(), "video": there}
 
 
 def test_a_run_keeps_its_models_here_and_says_so(bucket, capfd):
@@ -74,15 +74,15 @@ def test_artifacts_in_a_bucket_need_tensorflows_own_file_system(bucket, monkeypa
     if sys.version_info < (3, 11):
         assert "schema: s3://videos/run/data/schema-" in vivit(*arguments)
     else:
-        told = vivit(*arguments, status=1)
-        assert "vivit: TensorFlow 2.21.0, which runs here, keeps no artifacts at s3:// (" in told
-        assert "use a workdir at gs://, a bucket that is mounted as a folder, or Python 3.10" in told
+        shown = vivit(*arguments, status=1)
+        assert "vivit: TensorFlow 2.21.0, which runs here, keeps no artifacts at s3:// (" in shown
+        assert "use a workdir at gs://, a bucket that is mounted as a folder, or Python 3.10" in shown
 
 
 @pytest.mark.end_to_end
 def test_a_manifest_in_a_bucket_becomes_a_pushed_model(bucket, tmp_path):
     settings = [word for setting in (*TINY, *ONE_LABEL, *UNGATED) for word in ("--set", setting)]
-    told = vivit("run", "--data", "s3://videos/set/m.csv", "--workdir", tmp_path, "--recipe", "demo", *settings)
-    assert "24 out, 0 dropped" in told
+    summary = vivit("run", "--data", "s3://videos/set/m.csv", "--workdir", tmp_path, "--recipe", "demo", *settings)
+    assert "24 out, 0 dropped" in summary
     (version,) = (tmp_path / "pushed").iterdir()
     assert (version / "saved_model.pb").exists()

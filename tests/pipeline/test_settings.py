@@ -47,7 +47,7 @@ def test_fields_that_are_not_named_keep_their_defaults():
     assert build(Outer, {"inner": {"steps": 7}}) == Outer(inner=Inner(steps=7))
 
 
-def test_whole_numbers_become_floats_and_lists_tuples_where_the_field_asks():
+def test_whole_numbers_become_floats_and_lists_tuples_where_the_field_requires():
     built = build(Outer, {"inner": {"rate": 1}, "size": [5, 6], "maybe": 2})
     assert (built.inner.rate, built.size, built.maybe) == (1.0, (5, 6), 2.0)
     assert isinstance(built.inner.rate, float)
@@ -77,7 +77,7 @@ def test_whole_numbers_become_floats_and_lists_tuples_where_the_field_asks():
         ("text", "a=b,c", "a=b,c"),
     ],
 )
-def test_a_setting_is_read_as_its_field_asks(key, text, value):
+def test_a_setting_is_read_as_its_field_requires(key, text, value):
     config = override(NESTED, {key: text})
     for name in key.split("."):
         config = getattr(config, name)

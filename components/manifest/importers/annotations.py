@@ -1,6 +1,6 @@
-"""What every importer gives: clips that are named by their annotations, not yet found on disk.
+"""What every importer returns: clips named by their annotations, not yet found on disk.
 
-Contract: a reader decodes nothing and looks for no video. It takes annotation files and gives `Annotations`, or a
+Contract: a reader decodes nothing and looks for no video. It takes annotation files and returns `Annotations` or raises
 `ManifestError` with every mistake, its file, row and column.
 """
 
@@ -37,7 +37,7 @@ class Annotation:
       slices: Further columns.
       path: The clip itself, where no video has to be found: a record of DMVR, or a video of a folder of classes.
       folder: Of a table's clip the table's folder, from which its names are paths.
-      unusable: Why it can be no clip, in words; empty if it can.
+      unusable: Why it cannot be a clip, in words; empty if it can.
     """
 
     where: str
@@ -57,7 +57,7 @@ class Annotation:
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """The clips of a data set, and by head its classes in the order of the publisher's ids, where that is told."""
+    """The clips of a data set, and by head its classes in the order of the publisher's ids, where that is known."""
 
     clips: tuple[Annotation, ...]
     classes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
@@ -73,8 +73,8 @@ def split_of_file(path: str) -> str:
     words = _WORD.findall(os.path.splitext(os.path.basename(path))[0])
     found = [word for word in words if split_named(word)]
     if len(set(map(split_named, found))) != 1:
-        said = f"its name says {' and '.join(found)}" if found else "its name says no split"
-        raise ManifestError(path, [f"{said}; wanted one of train, val and test in it"])
+        found_words = f"its name says {' and '.join(found)}" if found else "its name says no split"
+        raise ManifestError(path, [f"{found_words}; wanted one of train, val and test in it"])
     return split_named(found[0])
 
 

@@ -1,10 +1,10 @@
-"""DMVR's and MediaSequence's TFRecords: a JSON file in the reference's own words says where they are.
+"""DMVR's and MediaSequence's TFRecords: a JSON file with the reference's own keys says where they are.
 
 ``{"base_dir": ".", "tables": {"train": "train.tfrecord@1024", "validation": "val.tfrecord@128"},
-"heads": {"label": "classes.txt"}, "label_offset": 0}``: paths are relative to the JSON file; a head's classes stand one
-a line, in the order in which the records number them, and the second head's numbers follow the first's.
+"heads": {"label": "classes.txt"}, "label_offset": 0}``: paths are relative to the JSON file; a head's file has
+one class a line, in the order in which the records number them, and the second head's numbers follow the first's.
 
-Of each record its context alone is read. A record is the path of a clip, see `components.storage.record_files`.
+Only the context of each record is read. A record is the path of a clip, see `components.storage.record_files`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from schemas import sequence_examples as dmvr
 _THREADS = 16
 # A context with all of DMVR's features has some hundred bytes.
 _HEAD_BYTES = 4096
-# Tag of the context in the wire format of a SequenceExample: field 1, which stands first, of a length that follows.
+# Tag of the context in the wire format of a SequenceExample: field 1, which comes first, of a length that follows.
 _CONTEXT_TAG = b"\n"
 
 
@@ -97,7 +97,7 @@ def _record_set(source: str) -> RecordSet:
     try:
         return TypeAdapter(RecordSet).validate_python(value)
     except ValidationError as error:
-        # "Value error, " stands before the reasons of RecordSet itself.
+        # "Value error, " precedes the reasons of RecordSet itself.
         problems = [(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
         reasons = [f"{place}: {reason}" if place else reason for place, reason in problems]
         raise ManifestError(source, [reason.removeprefix("Value error, ") for reason in reasons]) from error
@@ -123,7 +123,7 @@ def _files(source: str, record_set: RecordSet, base: str) -> dict[str, str]:
 def _class_names(path: str) -> tuple[str, ...]:
     names = tuple(line.strip() for line in read_text(path).splitlines())
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
-    problems = [f"row {row} is empty; a class's row is its number" for row, name in enumerate(names, 1) if not name]
+    problems = [f"row {place} is empty; a class's row is its number" for place, name in enumerate(names, 1) if not name]
     problems += [f"class {name!r} stands twice" for name in twice if name]
     if problems or not names:
         raise ManifestError(path, problems or ["it names no class"])
@@ -133,7 +133,7 @@ def _class_names(path: str) -> tuple[str, ...]:
 def _clips(
     file: str, name: str, split: str, classes: Mapping[str, Sequence[str]], label_offset: int, problems: list[str]
 ) -> list[Annotation]:
-    """The clips of one file. Where it is damaged, a last one stands for what cannot be read any more."""
+    """The clips of one file. If it is damaged, a last clip stands for what can no longer be read."""
 
     def clip_at(offset: int) -> Annotation:
         record, path = f"{name}#{offset}", f"{file}#{offset}"
@@ -154,7 +154,7 @@ def _clips(
 def _described(
     clip: Annotation, head: bytes, classes: Mapping[str, Sequence[str]], label_offset: int, problems: list[str]
 ) -> Annotation:
-    """A clip with what its record, which begins with `head`, tells of it."""
+    """A clip with what its record, which begins with `head`, says about it."""
     try:
         context = _context(clip.path, head).feature
     except (DecodeError, RecordError):
@@ -163,8 +163,8 @@ def _described(
     last = sum(map(len, classes.values())) - 1
     for index in indices:
         if not 0 <= index <= last:
-            told = f"class index {index + label_offset}, less label_offset {label_offset}, is not in 0 to {last}"
-            problems.append(f"{clip.path}: {told}: check the label_offset and the class files")
+            message = f"class index {index + label_offset}, less label_offset {label_offset}, is not in 0 to {last}"
+            problems.append(f"{clip.path}: {message}: check the label_offset and the class files")
     labels = _labels(indices, classes)
     if indices and not labels:
         clip = dataclasses.replace(clip, unusable="not one class for each head")

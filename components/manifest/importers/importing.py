@@ -42,19 +42,19 @@ READERS: Mapping[str, Callable[[Sequence[str]], Annotations]] = {
 _NO_VIDEO = "no video"
 # Cutting at keyframes and rounding leave clips a little longer than their segment, in seconds.
 _TRIM_TOLERANCE = 1.0
-# CVDF's Kinetics-400 has here, under the same names, clips that stand damaged elsewhere.
+# CVDF's Kinetics-400 has here, under the same names, clips that are damaged elsewhere.
 _REPLACEMENTS = "replacement_for_corrupted"
 
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """What an import gave.
+    """The result of an import.
 
     Attributes:
       manifest: The manifest, as it is read from the file that was written.
       classes: By head, the classes in the order of the publisher's ids, else in alphabetical order.
       left_out: By reason, the clips that are not in the manifest, each as its name and place.
-      notes: What else there is to know.
+      notes: Further remarks, for the reader.
     """
 
     manifest: Manifest
@@ -81,13 +81,13 @@ class _Found:
         return self.clip.group or self.path
 
 
-def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None, output: str) -> Imported:
+def import_data_set(data_format: str, annotations: Sequence[str], *, videos: str | None, output: str) -> Imported:
     """Writes a manifest for the clips of a data set whose videos are there.
 
     Beside `output` come ``<output>.classes.txt`` and, if anything is left out, ``<output>.missing.txt``.
 
     Args:
-      kind: One of `components.manifest.importers.FORMATS`.
+      data_format: One of `components.manifest.importers.FORMATS`.
       annotations: Annotation files of all splits; for `folder` the folders themselves.
       videos: The folder below which the videos are; None for that of the first of the annotations. Tables in several
         folders have theirs beside them.
@@ -100,10 +100,10 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     if not output.endswith(".csv"):
         raise ManifestError(output, ["a manifest is written as CSV; wanted a name that ends with .csv"])
     files.check_scheme(output)
-    _check_sources(kind, annotations, output)
-    read = READERS[kind](annotations)
+    _check_sources(data_format, annotations, output)
+    read = READERS[data_format](annotations)
     # Tables in several folders have files of the same names, each for itself.
-    by_name = bool(videos) or kind != "table" or len(set(map(os.path.dirname, annotations))) == 1
+    by_name = bool(videos) or data_format != "table" or len(set(map(os.path.dirname, annotations))) == 1
     folder = VideoFolder(videos or (os.path.dirname(annotations[0]) or "."), by_name=by_name)
     notes, problems = list(read.notes), []
     left_out: dict[str, list[Annotation]] = collections.defaultdict(list)
@@ -113,8 +113,8 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     found = _trained(_without_doubles(_with_trimmed(found, folder.root, left_out), left_out), left_out)
     if not found:
         among = {_NO_VIDEO: f" among the {len(folder)} in {folder.root}"} if _NO_VIDEO in left_out else {}
-        told = [f"{len(clips)} left out, {reason}{among.get(reason, '')}" for reason, clips in left_out.items()]
-        raise ManifestError(annotations[0], told or ["it lists no clip"])
+        reports = [f"{len(clips)} left out, {reason}{among.get(reason, '')}" for reason, clips in left_out.items()]
+        raise ManifestError(annotations[0], reports or ["it lists no clip"])
     groups, straddling = _groups(found)
     missing = f"{output}.missing.txt"
     if left_out:
@@ -125,9 +125,9 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     try:
         manifest = _written(output, _manifest_csv(found, groups, folder.root, output))
     except ManifestError as error:
-        # What is left out may be why what remains does not do.
-        told = [f"{len(clips)} clip(s) left out, {reason}: {missing}" for reason, clips in left_out.items()]
-        raise ManifestError(output, [*error.problems, *told]) from error
+        # The clips left out may be why the rest is no usable manifest.
+        reports = [f"{len(clips)} clip(s) left out, {reason}: {missing}" for reason, clips in left_out.items()]
+        raise ManifestError(output, [*error.problems, *reports]) from error
     classes = {head: read.classes.get(head) or tuple(manifest.classes(head)) for head in manifest.heads}
     _write(f"{output}.classes.txt", _classes_text(classes))
     if folder.skipped:
@@ -139,18 +139,18 @@ def import_data_set(kind: str, annotations: Sequence[str], *, videos: str | None
     return Imported(manifest, classes, listed, tuple(notes))
 
 
-def _check_sources(kind: str, annotations: Sequence[str], output: str) -> None:
+def _check_sources(data_format: str, annotations: Sequence[str], output: str) -> None:
     for path in annotations:
         files.check_scheme(path)
-        if kind != "folder" and files.is_folder(path):
-            told = "it is a folder; wanted annotation files, and --videos for the folder of the videos"
-            raise ManifestError(path, [told])
+        if data_format != "folder" and files.is_folder(path):
+            problem = "it is a folder; wanted annotation files, and --videos for the folder of the videos"
+            raise ManifestError(path, [problem])
         if absolute_path("", normal_path(path)) == absolute_path("", normal_path(output)):
             raise ManifestError(output, ["it is one of the files to read; write the manifest to another"])
 
 
 def _written(output: str, text: str) -> Manifest:
-    """Writes a manifest and reads it; one that is refused does not take the place of what was there."""
+    """Writes a manifest and reads it; one that is refused does not replace the file that was there."""
     # Beside it, as paths are relative to the manifest.
     unchecked = f"{output.removesuffix('.csv')}.unchecked.csv"
     _write(unchecked, text)
@@ -174,14 +174,14 @@ def _labelled(read: Annotations, left_out, problems: list[str]) -> list[Annotati
     answered = {clip.id for clip in read.clips if clip.labels}
     labelled = []
     for clip in read.clips:
-        untold = [head for head in heads if not clip.labels.get(head)]
+        unlabelled = [head for head in heads if not clip.labels.get(head)]
         if clip.unusable:
             left_out[clip.unusable].append(clip)
         elif not clip.labels:
             if not clip.id or clip.id not in answered:
-                left_out["no class is told"].append(clip)
-        elif untold:
-            left_out[f"no class of {' and '.join(untold)} is told"].append(clip)
+                left_out["no class is given"].append(clip)
+        elif unlabelled:
+            left_out[f"no class of {' and '.join(unlabelled)} is given"].append(clip)
         else:
             labelled.append(clip)
             for head, label in clip.labels.items():
@@ -219,7 +219,7 @@ def _with_videos(
 
 
 def _with_trimmed(found: list[_Found], root: str, left_out) -> list[_Found]:
-    """Takes a file with the name of a source whole where it is the clip itself: where it is no longer."""
+    """Uses a file named like its source as a whole if it is the clip itself: if it is no longer than the clip."""
 
     def is_doubtful(clip: _Found) -> bool:
         return bool(clip.clip.names) and clip.end is not None
@@ -230,7 +230,7 @@ def _with_trimmed(found: list[_Found], root: str, left_out) -> list[_Found]:
         if is_doubtful(clip):
             duration = seconds[absolute_path(root, clip.path)]
             if duration is None:
-                left_out["its video tells no duration: the clip, or its source?"].append(clip.clip)
+                left_out["its video states no duration: the clip, or its source?"].append(clip.clip)
                 continue
             if duration <= clip.end - clip.start + _TRIM_TOLERANCE:
                 clip = dataclasses.replace(clip, start=None, end=None)
@@ -261,7 +261,7 @@ def _without_doubles(found: list[_Found], left_out) -> list[_Found]:
 
 
 def _trained(found: list[_Found], left_out) -> list[_Found]:
-    """Leaves out clips of classes that no training clip is left of: they can be neither learnt nor scored."""
+    """Leaves out clips of classes without a training clip: they can be neither learnt nor scored."""
     if not all(clip.clip.split for clip in found) or not any(clip.clip.split == "train" for clip in found):
         return found
     trained = {item for clip in found if clip.clip.split == "train" for item in clip.clip.labels.items()}
@@ -302,7 +302,7 @@ def _manifest_csv(found: list[_Found], groups: Mapping[str, str], root: str, out
 
 
 def _from_manifest(path: str, output: str) -> str:
-    """A path as a manifest says it: relative where the video is below the manifest, so that both can move."""
+    """A path as a manifest writes it: relative if the video is below the manifest, so that both can be moved."""
     folder = os.path.dirname(output if "://" in output else os.path.abspath(output))
     return path.removeprefix(folder.rstrip("/") + "/")
 

@@ -20,7 +20,7 @@ _PIECE = re.compile(r"_\d+$")
 
 
 def read_moments_in_time(paths: Sequence[str]) -> Annotations:
-    """Reads annotations; pieces of one source video are a group. Classes are held against the categories, if given."""
+    """Reads annotations; pieces of one source video are a group. Each class must be in the categories, if given."""
     clips: list[Annotation] = []
     classes: dict[str, tuple[str, ...]] = {}
     for path in paths:

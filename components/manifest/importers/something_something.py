@@ -14,7 +14,7 @@ from components.manifest.table import ManifestError, read_text
 
 
 def read_something_something(paths: Sequence[str]) -> Annotations:
-    """Reads annotations; where the labels file is among them, each class is held against it."""
+    """Reads annotations; where the labels file is among them, each class is checked against it."""
     clips: list[Annotation] = []
     classes: tuple[str, ...] = ()
     for path in paths:

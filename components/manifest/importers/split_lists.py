@@ -46,7 +46,7 @@ def read_ucf101(paths: Sequence[str]) -> Annotations:
 def read_hmdb51(paths: Sequence[str]) -> Annotations:
     """Reads ``<class>_test_split1.txt``: 1 trains, 2 is evaluated, 0 is in neither and left out.
 
-    A group is what stands before the class in the name of a file: the film that it is from.
+    A group is the part of a file's name before the class: the film that it is from.
     """
     clips: list[Annotation] = []
     unused = 0

@@ -1,4 +1,4 @@
-"""Finds the videos of a data set below a folder, whatever the folders between, and tells how long they are."""
+"""Finds the videos of a data set below a folder, whatever the folders between, and reads how long they are."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class VideoFolder:
     def find(self, name: str, folder: str = "") -> list[str]:
         """Paths below the root that are called `name`: a whole path, or its last parts with or without the suffix.
 
-        A URI, an absolute path and a record are found if they are there, and so is a path from `folder`, which goes
-        before.
+        A URI, an absolute path and a record are found if they exist, and so is a path from `folder`, which is tried
+        first.
         """
         if "://" in name or os.path.isabs(name):
             return self._there(name)
@@ -88,9 +88,9 @@ def _without_suffix(path: str) -> str:
 
 
 def durations(paths: Collection[str]) -> dict[str, float | None]:
-    """Seconds of each video at any URI, as its header tells; None where it tells nothing or cannot be read.
+    """Seconds of each video at any URI, as its header states; None where it states none or cannot be read.
 
-    Each is opened behind the wall of the decoder, as it may hang or kill what opens it.
+    Each is opened in the decoder's child process, as it may hang or kill what opens it.
     """
 
     def duration(path: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Which model a candidate is held against: the latest blessed one that is not the candidate itself."""
+"""Which model a candidate is compared with: the latest blessed one that is not the candidate itself."""
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2

@@ -49,8 +49,8 @@ def with_values(examples, key, values):
 def validate(folder, **examples_by_split):
     """Runs the component's own executor on statistics as StatisticsGen computes them; gives the anomalies artifact."""
     statistics, schema, anomalies = (
-        kind()
-        for kind in (
+        artifact_type()
+        for artifact_type in (
             standard_artifacts.ExampleStatistics,
             standard_artifacts.Schema,
             standard_artifacts.ExampleAnomalies,
@@ -113,7 +113,7 @@ def test_data_that_breaks_the_schema_stops_the_run_naming_split_and_feature(tmp_
     assert lines[0].startswith(f"  - eval: {said}")
 
 
-def test_every_anomaly_of_every_split_is_told(tmp_path):
+def test_every_anomaly_of_every_split_is_reported(tmp_path):
     with pytest.raises(DataAnomalyError) as caught:
         validate(tmp_path, train=raw_examples(start=-1.0), eval=raw_examples(start=-1.0, fps=0.0))
     assert [line.split(": ")[:2] for line in str(caught.value).splitlines()[1:]] == [

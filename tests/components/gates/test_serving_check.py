@@ -83,7 +83,7 @@ def good_model(tmp_path_factory):
 
 @pytest.fixture
 def model(good_model, tmp_path):
-    """A copy of the good model, to be spoilt."""
+    """A copy of the good model, to be damaged."""
     return shutil.copytree(good_model, tmp_path / "model")
 
 

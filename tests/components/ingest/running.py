@@ -59,7 +59,7 @@ def execute(folder, input_base, config=INGEST):
 
 def contents(folder):
     """What an ingest left in a folder: digest by file."""
-    files = [path for kind in ("examples", "quarantine") for path in Path(folder, kind).rglob("*") if path.is_file()]
+    files = [path for name in ("examples", "quarantine") for path in Path(folder, name).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -67,8 +67,8 @@ def test_a_clip_too_few_or_too_many_stops_the_run(examples):
 def test_a_run_stops_when_a_class_is_lost_from_a_split_however_small():
     clips = [clip(f"{n}", "train", "run") for n in range(99)] + [clip("j", "train", "jump"), clip("k", "eval", "jump")]
     rows = [{"id": "j", "path": "/j", "reason": "cannot open it"}]
-    told = r"^no clip is left of verb 'jump' in train; mend its videos, .*:\n  /j: cannot open it$"
-    with pytest.raises(TooManyBadVideosError, match=told):
+    message = r"^no clip is left of verb 'jump' in train; mend its videos, .*:\n  /j: cannot open it$"
+    with pytest.raises(TooManyBadVideosError, match=message):
         check_losses(clips, rows, max_bad_fraction=0.5)
     check_losses([*clips, clip("l", "train", "jump")], rows, max_bad_fraction=0.5)
 

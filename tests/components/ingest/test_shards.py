@@ -111,7 +111,7 @@ def clip(number, *, path=None, seconds=10.0, start=0.0, size=0, end=True):
     )
 
 
-def test_shards_have_about_the_size_that_is_asked_and_every_clip_once():
+def test_shards_have_about_the_size_that_is_requested_and_every_clip_once():
     clips = [clip(n, seconds=5 + n % 11) for n in range(1000)]
     config = IngestConfig(shard_mb=150)
     shards = plan_shards(clips, config)
@@ -140,7 +140,7 @@ def test_clips_of_one_video_are_decoded_in_few_runs_but_not_stored_in_a_row():
     assert in_a_row < len(clips) * 0.4
 
 
-def test_where_a_manifest_names_no_end_the_size_of_the_file_tells_the_length():
+def test_where_a_manifest_names_no_end_the_size_of_the_file_gives_the_length():
     config = IngestConfig()
     one, other = (estimated_bytes(clip(0, end=False, size=size), config) for size in (1_000_000, 3_000_000))
     assert other == pytest.approx(3 * one)

@@ -1,4 +1,4 @@
-"""The manifest: every form it comes in, the split of what names none, and each mistake told in words."""
+"""The manifest: every form it comes in, the split of what names none, and each mistake reported in words."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The videos of a folder: whatever stands there, each is listed once, and what is not listed is told."""
+"""The videos of a folder: whatever is there, each is listed once, and what is not listed is reported."""
 
 import os
 
@@ -55,7 +55,7 @@ def test_a_folder_has_its_own_name_before_that_of_a_link(tmp_path, write):
     assert video_files(f"{root}/set") == (["cat/2.mp4", "zebra/1.mp4"], ["ape"], {})
 
 
-def test_a_folder_that_cannot_be_listed_is_told_but_no_data_set_goes_without_it(tmp_path, write):
+def test_a_folder_that_cannot_be_listed_is_reported_but_no_data_set_goes_without_it(tmp_path, write):
     root = write("jump/1.mp4", "run/2.mp4")
     make_unlistable(tmp_path / "jump")
     videos, _, skipped = video_files(root)
@@ -85,7 +85,7 @@ def test_a_name_that_is_not_utf8_is_listed_but_refused_in_a_manifest(write):
     assert caught.value.problems == (r"'run/\udcff\udce9.mp4': its name is not UTF-8; rename it",)
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_is_not_there_is_reported(tmp_path):
     for root in (str(tmp_path / "gone"), "ram://gone"):
         with pytest.raises(ManifestError, match="no such folder"):
             video_files(root)

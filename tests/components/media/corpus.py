@@ -122,7 +122,7 @@ _good("clock_joined.mpg", [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27])(lambda p
 def _midway(name: str) -> None:
     @_good(name, range(12, 40))
     def make(path: Path) -> None:
-        # What comes before the first keyframe (of every twelfth frame) is told as a part, and cannot be decoded.
+        # What comes before the first keyframe (of every twelfth frame) is part of the file, but cannot be decoded.
         write_video(whole := path.with_suffix(".whole.mkv"), range(40), encoder={"sc_threshold": "0"})
         with av.open(str(whole)) as source, av.open(str(path), "w") as container:
             stream = container.add_stream_from_template(source.streams.video[0])
@@ -136,7 +136,7 @@ for _name in ("midway.mkv", "midway.ts", "midway.mp4"):
     _midway(_name)
 
 
-# AVI tells when a frame is decoded; frames that a camera dropped are empty chunks.
+# AVI stores when a frame is decoded; frames that a camera dropped are empty chunks.
 @_good("dropped.avi", [*range(10), *[9] * 5, *range(10, 30)])
 def _dropped(path: Path) -> None:
     write_video(path, [*range(10), *range(15, 35)], codec="mpeg4")
@@ -157,17 +157,17 @@ _good("h264.mxf", [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27])(
 
 @_good("turned_by_its_stream.mp4")
 def _turned_by_its_stream(path: Path) -> None:
-    # The stream tells its orientation once, before its first frame.
+    # The stream states its orientation once, before its first frame.
     whole = path.with_suffix(".whole.mkv")
     frames = [np.rot90(counter(number, 64, 96)) for number in range(30)]
     write_video(whole, range(30), frames=frames, size=frames[0].shape[:2])
     with av.open(str(whole)) as source, av.open(str(path), "w") as container:
         stream = container.add_stream_from_template(source.streams.video[0])
-        tell = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=-90", source.streams.video[0])
+        turn = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=-90", source.streams.video[0])
         for packet in source.demux(video=0):
-            for told in tell.filter(packet if packet.size else None):
-                told.stream = stream
-                container.mux(told)
+            for turned in turn.filter(packet if packet.size else None):
+                turned.stream = stream
+                container.mux(turned)
     whole.unlink()
 
 
@@ -197,7 +197,7 @@ def _one_frame(path: Path) -> None:
 
 
 _good("sound_too.mp4", range(10))(lambda path: write_with_sound(path, 10, 1))
-# These tell how long the whole file is, which is no shorter for its pictures.
+# These state how long the whole file is, also where its pictures end earlier.
 for _name in ("sound_longer.flv", "sound_longer.asf"):
     _good(_name, range(10))(lambda path: write_with_sound(path, 10, 3))
 
@@ -317,7 +317,7 @@ def _cut(path: Path, share: float, codec: str = "libx264") -> None:
 
 @_bad("index_lost.mp4", "it is no video")
 def _index_lost(path: Path) -> None:
-    # The index (moov) of an MP4 file is at its end, unless told otherwise.
+    # The index (moov) of an MP4 file is at its end by default.
     write_video(path, range(100))
     os.truncate(path, path.read_bytes().rindex(b"moov") - 4)
 
@@ -354,7 +354,7 @@ def _flipped_bits(path: Path) -> None:
 
 @_bad("huge_picture.avi", "ingest.max_pixels")
 def _huge_picture(path: Path) -> None:
-    # Both the stream's format (width and height of its bitmap header) and each frame header (SOF0) tell the size.
+    # Both the stream's format (width and height of its bitmap header) and each frame header (SOF0) state the size.
     write_video(path, range(3), codec="mjpeg")
     content = bytearray(path.read_bytes())
     bitmap = content.index(b"strf") + 12

@@ -1,4 +1,4 @@
-"""Decoding behind a wall: the same clips, and a video that hangs or kills its decoder costs its own clips only."""
+"""Decoding in a child process: the same clips, and a video that hangs or kills its decoder loses its own clips only."""
 
 import contextlib
 import dataclasses
@@ -46,7 +46,7 @@ def test_segments_of_one_pass_are_those_of_each_alone(tmp_path, name):
         assert collected(store_segments(path, segments, INGEST)) == list(alone(path, segments))
 
 
-def test_the_wall_changes_nothing(tmp_path):
+def test_the_child_process_changes_nothing(tmp_path):
     path = write_video(tmp_path / "v.mp4", range(100))
     with Decoder(INGEST) as decoder:
         assert collected(decoder.store_segments(path, SEGMENTS)) == list(alone(path, SEGMENTS))
@@ -177,7 +177,7 @@ def test_the_decoder_loads_no_tensorflow():
 
 @pytest.fixture
 def failing_copy(monkeypatch):
-    """Has TensorFlow fail to copy so many times, as a remote file system that does not answer."""
+    """Makes TensorFlow fail to copy so many times, like a remote file system that does not answer."""
     copy = tf.io.gfile.copy
 
     def fail(times):

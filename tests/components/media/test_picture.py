@@ -12,7 +12,7 @@ from components.media.orientation import Orientation
 from components.media.picture import Painter
 from tests.components.media.videos import pixels_of
 
-BT709, BT601, BT2020, UNTOLD = 1, 5, 9, 2
+BT709, BT601, BT2020, UNSPECIFIED = 1, 5, 9, 2
 LIMITED, FULL = 1, 2
 
 
@@ -20,10 +20,10 @@ def picture(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMI
     """The brightness of each pixel as which a plain frame is stored."""
     height, width = size
     frame = av.VideoFrame(width, height, pixels)
-    kind = np.uint16 if "10" in pixels else np.uint8
+    dtype = np.uint16 if "10" in pixels else np.uint8
     middle = 512 if "10" in pixels else 128
     for plane, value in zip(frame.planes, (luma, *(chroma or (middle, middle))), strict=True):
-        plane.update(np.full(plane.buffer_size // kind().itemsize, value, kind).tobytes())
+        plane.update(np.full(plane.buffer_size // dtype().itemsize, value, dtype).tobytes())
     frame.colorspace, frame.color_range, frame.color_trc = matrix, span, transfer
     frame.color_primaries = ColorPrimaries.BT2020 if matrix == BT2020 else ColorPrimaries.BT709
     shown = TimedFrame(Fraction(0), Fraction(0), Fraction(0), Fraction(1), Orientation(), frame)
@@ -31,9 +31,9 @@ def picture(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMI
     return pixels_of(jpeg)
 
 
-def grey(*told, **more):
+def grey(*arguments, **options):
     """The brightness at which a plain frame is stored."""
-    return picture(*told, **more).mean()
+    return picture(*arguments, **options).mean()
 
 
 @pytest.mark.parametrize(("pixels", "white"), [("yuv420p", 235), ("yuv420p10le", 940)])
@@ -45,11 +45,11 @@ def test_the_full_range_is_not_stretched():
     assert abs(grey("yuv420p", 200, span=FULL) - 200) < 2
 
 
-def test_a_high_definition_video_that_tells_no_matrix_is_bt709():
+def test_a_high_definition_video_that_states_no_matrix_is_bt709():
     red = {"pixels": "yuv420p", "luma": 63, "chroma": (102, 240)}
-    told = grey(**red, matrix=BT709)
-    assert abs(grey(**red, size=(720, 720), matrix=UNTOLD) - told) < 2
-    assert abs(grey(**red, size=(48, 64), matrix=UNTOLD) - grey(**red, matrix=BT601)) < 2
+    expected = grey(**red, matrix=BT709)
+    assert abs(grey(**red, size=(720, 720), matrix=UNSPECIFIED) - expected) < 2
+    assert abs(grey(**red, size=(48, 64), matrix=UNSPECIFIED) - grey(**red, matrix=BT601)) < 2
 
 
 def test_colours_that_no_player_knows_are_refused():

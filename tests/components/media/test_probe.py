@@ -1,4 +1,4 @@
-"""What a file tells of itself, and never nonsense."""
+"""What a file reports about itself, and never nonsense."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_of_several_streams_the_one_that_a_player_shows_is_described(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["playlist.mp4", "unknown_codec.mkv"])
-def test_what_cannot_be_read_tells_nothing(tmp_path, name):
+def test_what_cannot_be_read_reports_nothing(tmp_path, name):
     make, _ = corpus.BAD[name]
     make(tmp_path / name)
     assert probe(str(tmp_path / name), PIXELS) == Probe()

@@ -1,4 +1,4 @@
-"""Records of DMVR as clips: their bytes pass through, and what is wrong with one is told."""
+"""Records of DMVR as clips: their bytes pass through, and what is wrong with one is reported."""
 
 import pytest
 import tensorflow as tf
@@ -40,24 +40,24 @@ def test_a_segment_of_a_record_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("offset", [7, 10**17])
-def test_an_offset_without_a_record_is_told(tmp_path, offset):
+def test_an_offset_without_a_record_is_reported(tmp_path, offset):
     file = one(tmp_path, jpegs(2)).removesuffix("#0")
     stage, reason = wrong_with(f"{file}#{offset}")
     assert stage == "open" and f"byte {offset}" in reason
 
 
-def test_a_file_that_is_gone_is_told(tmp_path):
+def test_a_file_that_is_gone_is_reported(tmp_path):
     assert wrong_with(f"{tmp_path}/none#0") == ("open", "cannot read it: No such file or directory")
 
 
-def test_a_record_that_is_cut_off_is_told(tmp_path):
+def test_a_record_that_is_cut_off_is_reported(tmp_path):
     path = one(tmp_path, jpegs(2))
     file = tmp_path / "one"
     file.write_bytes(file.read_bytes()[:-1])
     assert wrong_with(path) == ("open", "the file ends before the record at byte 0 does")
 
 
-def test_a_flipped_bit_is_told(tmp_path):
+def test_a_flipped_bit_is_reported(tmp_path):
     path = one(tmp_path, jpegs(2))
     data = bytearray((tmp_path / "one").read_bytes())
     data[-100] ^= 1
@@ -65,50 +65,50 @@ def test_a_flipped_bit_is_told(tmp_path):
     assert wrong_with(path) == ("open", "the record at byte 0 is damaged: its checksum differs")
 
 
-def test_a_record_of_something_else_is_told(tmp_path):
+def test_a_record_of_something_else_is_reported(tmp_path):
     (path,) = write_records(tmp_path / "r", [b"no SequenceExample"])
     assert wrong_with(path) == ("open", "the record is no tf.train.SequenceExample")
 
 
-@pytest.mark.parametrize(("frames", "told"), [([], "0 frames in 0"), ([b""], None)])
-def test_a_record_without_frames_is_told(tmp_path, frames, told):
+@pytest.mark.parametrize(("frames", "counts"), [([], "0 frames in 0"), ([b""], None)])
+def test_a_record_without_frames_is_reported(tmp_path, frames, counts):
     stage, reason = wrong_with(one(tmp_path, frames))
-    assert (stage, reason) if told is None else told in reason
+    assert (stage, reason) if counts is None else counts in reason
 
 
-def test_a_step_without_its_frame_is_told(tmp_path):
+def test_a_step_without_its_frame_is_reported(tmp_path):
     example = tf.train.SequenceExample.FromString(record([0], jpegs(2)))
     example.feature_lists.feature_list["image/encoded"].feature.add()
     (path,) = write_records(tmp_path / "r", [example.SerializeToString()])
     assert wrong_with(path)[1].endswith("has 2 frames in 3 features; wanted one frame in each")
 
 
-def test_a_frame_that_is_no_jpeg_is_told(tmp_path):
+def test_a_frame_that_is_no_jpeg_is_reported(tmp_path):
     stage, reason = wrong_with(one(tmp_path, [*jpegs(2), b"GIF89a"]))
     assert stage == "decode" and reason.startswith("frame 2 is no JPEG that can be read")
 
 
-def test_frames_of_two_sizes_are_told(tmp_path):
+def test_frames_of_two_sizes_are_reported(tmp_path):
     path = one(tmp_path, jpegs(2) + jpegs(1, height=40))
     assert wrong_with(path) == ("decode", "its picture changes its shape at frame 2, from 48x32 to 48x40")
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "message"),
     [
         ({"max_frames": 1}, "it has 2 frames; ingest.max_frames allows 1"),
         ({"max_pixels": 1000}, "its frames are 48x32; ingest.max_pixels allows 1000"),
     ],
 )
-def test_a_record_over_a_limit_is_told(tmp_path, limit, told):
-    assert wrong_with(one(tmp_path, jpegs(2)), IngestConfig(**limit)) == ("open", told)
+def test_a_record_over_a_limit_is_reported(tmp_path, limit, message):
+    assert wrong_with(one(tmp_path, jpegs(2)), IngestConfig(**limit)) == ("open", message)
 
 
 def test_a_short_record_is_treated_as_a_short_video(tmp_path):
     path, (first, last) = one(tmp_path, jpegs(2)), jpegs(2)
     assert store_record(path, IngestConfig(min_frames=4, short_clips="hold")).frames == (first, last, last, last)
-    told = "it is short: 2 frames, fewer than ingest.min_frames = 4"
-    assert wrong_with(path, IngestConfig(min_frames=4, short_clips="drop")) == ("segment", told)
+    message = "it is short: 2 frames, fewer than ingest.min_frames = 4"
+    assert wrong_with(path, IngestConfig(min_frames=4, short_clips="drop")) == ("segment", message)
 
 
 def test_a_manifest_refuses_a_segment_of_a_record(tmp_path):

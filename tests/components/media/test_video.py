@@ -107,7 +107,7 @@ def test_a_name_is_no_protocol(tmp_path, monkeypatch, name):
 # Which pixels.
 
 
-def test_frames_are_jpeg_of_the_told_size(tmp_path):
+def test_frames_are_jpeg_of_the_reported_size(tmp_path):
     clip = store_clip(write_video(tmp_path / "v.mp4", range(3)), DecodeConfig(fps=10, short_side=24))
     image = Image.open(io.BytesIO(clip.frames[0]))
     assert (image.format, image.mode, image.size[::-1]) == ("JPEG", "RGB", clip.size)
@@ -244,7 +244,7 @@ def test_a_setting_out_of_range_is_refused(field, value, allowed):
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({"max_frames": 9}, "segment: it has more frames than ingest.max_frames = 9; tell its start and end"),
+        ({"max_frames": 9}, "segment: it has more frames than ingest.max_frames = 9; give its start and end"),
         ({"max_pixels": 3000}, "open: its frames are 64x48 pixels, more than ingest.max_pixels = 3000"),
         ({"max_bytes": 100}, "more than ingest.max_bytes = 100"),
         (

@@ -33,7 +33,7 @@ def s3():
 
 @pytest.fixture(params=["local", "ram", "s3"])
 def root(request, tmp_path):
-    """A folder with a file, on each kind of file system."""
+    """A folder with a file, on each file system."""
     if request.param == "s3":
         request.getfixturevalue("s3")
     root = {"local": str(tmp_path / "root"), "ram": f"ram:/{tmp_path}", "s3": f"s3://videos{tmp_path}"}[request.param]
@@ -41,7 +41,7 @@ def root(request, tmp_path):
     return root
 
 
-def test_a_file_is_written_read_and_asked_for_alike_everywhere(root):
+def test_a_file_is_written_read_and_looked_up_alike_everywhere(root):
     assert files.read(f"{root}/a/b.txt") == b"0123456789"
     with files.opened(f"{root}/a/b.txt") as file:
         file.seek(4)

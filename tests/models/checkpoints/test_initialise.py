@@ -75,7 +75,7 @@ class TestZoom:
 
 
 class TestFromAnImageViT:
-    def test_the_report_tells_what_became_of_every_weight(self):
+    def test_the_report_lists_the_outcome_for_every_weight(self):
         fresh = drawn(FACTORIZED)
         result, report = initialise(fresh, image_vit(), FACTORIZED, CLIP_SHAPE, InitOptions())
         assert set(report.loaded) | set(report.initialised) | set(report.missing) == set(fresh)
@@ -192,7 +192,7 @@ class TestFromAnotherViViT:
         with pytest.raises(ValueError, match=r"source_grid: given \(2, 3, 2\), the source has 8"):
             initialise(drawn(SPACETIME, larger), source, SPACETIME, larger, options)
 
-    def test_the_head_is_new_unless_asked_for(self):
+    def test_the_head_is_new_unless_requested(self):
         source, fresh = Checkpoint("vivit", "scenic", drawn(FACTORIZED)), drawn(FACTORIZED, classes=5)
         result, _ = initialise(fresh, source, FACTORIZED, CLIP_SHAPE, InitOptions())
         np.testing.assert_array_equal(result["output_projection/kernel"], fresh["output_projection/kernel"])

@@ -202,7 +202,7 @@ class TestDamagedFiles:
             read_checkpoint(tmp_path / "checkpoint")
 
 
-def test_a_keras_weights_file_is_told_apart(tmp_path):
+def test_a_keras_weights_file_is_recognised(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.save_weights(tmp_path / "model.weights.h5")
     with pytest.raises(CorruptFileError, match=r"model\.weights\.h5"):

@@ -1,4 +1,4 @@
-"""JointAccuracy: the definition, held against the one of training, and TFMA's way of computing it."""
+"""JointAccuracy: its definition, compared with that of training, and its computation in TFMA."""
 
 import numpy as np
 import pytest
@@ -35,14 +35,14 @@ def test_a_label_that_is_no_class_is_never_right():
     assert not joint_correct(sure, (2, 1), 4)
 
 
-def test_small_probabilities_are_told_apart():
+def test_small_probabilities_are_distinguished():
     tiny = np.array([1e-30, 2e-30, 1], np.float32)
     assert joint_correct([tiny, tiny], (1, 1), 6)
     assert not joint_correct([tiny, tiny], (0, 1), 6)
 
 
 def combined(computation, examples):
-    """What a computation makes of examples that arrive in two bundles."""
+    """Result of a computation on examples that arrive in two bundles."""
     bundles = []
     for bundle in (examples[:1], examples[1:]):
         accumulator = computation.combiner.create_accumulator()

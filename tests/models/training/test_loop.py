@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import random
 import re
@@ -138,9 +139,18 @@ def test_two_machines_learn_together_and_agree(clips, tmp_path):
         processes.append(start(clips, tmp_path / f"worker{index}", config, TF_CONFIG=cluster))
     chief, other = (finish(process, tmp_path / f"worker{index}") for index, process in enumerate(processes))
     assert_close(chief, other, 0)
-    assert newest(tmp_path / "worker0") == 21
-    assert not newest(tmp_path / "worker1")
+    kept = [(tmp_path / f"worker{index}" / "checkpoints" / "finished.index").exists() for index in range(2)]
+    assert kept == [True, False]
     assert losses(tmp_path / "worker0") == losses(tmp_path / "worker1")
+
+
+def test_finished_weights_are_not_trained_again(clips, tmp_path, caplog):
+    first = training_runs.run(clips, tmp_path)
+    assert not newest(tmp_path)
+    with caplog.at_level(logging.INFO, logger="vivit.train"):
+        again = training_runs.run(clips, tmp_path, with_settings(train__eval_epochs="1"))
+    assert "these weights are trained already: 60 steps" in caplog.text
+    assert_close([v.numpy() for v in again.weights], [v.numpy() for v in first.weights], 0)
 
 
 def test_several_steps_an_execution_change_nothing(clips, tmp_path, one_device):

@@ -43,7 +43,7 @@ def manifest(videos, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--csv", "--html"])
-def test_an_output_that_cannot_be_written_is_told_before_anything_is_decoded(videos, tmp_path, capfd, option):
+def test_an_output_that_cannot_be_written_is_reported_before_anything_is_decoded(videos, tmp_path, capfd, option):
     (tmp_path / "file").write_text("")
     assert main(["check", str(videos), option, str(tmp_path / "file" / "output")]) == 2
     out = capfd.readouterr().out
@@ -100,7 +100,7 @@ def test_the_settings_of_a_recipe_decide(videos, tmp_path, capfd, settings, reas
         assert f"ingest.{setting}" in page
 
 
-def test_what_run_would_refuse_of_a_manifest_is_told_and_its_videos_are_checked(manifest, tmp_path, capfd):
+def test_what_run_would_refuse_of_a_manifest_is_reported_and_its_videos_are_checked(manifest, tmp_path, capfd):
     manifest.write_text(manifest.read_text() + "\none.mp4,0,2,run,train\none.mp4,soon,2,run,train")
     assert main(["check", str(manifest), "--html", str(tmp_path / "page.html")]) == 1
     out, page = capfd.readouterr().out, html.unescape((tmp_path / "page.html").read_text())
@@ -111,7 +111,7 @@ def test_what_run_would_refuse_of_a_manifest_is_told_and_its_videos_are_checked(
         assert problem in page
 
 
-def test_a_class_that_is_never_trained_is_told_though_all_videos_are_good(manifest, capfd):
+def test_a_class_that_is_never_trained_is_reported_though_all_videos_are_good(manifest, capfd):
     rows = manifest.read_text().splitlines()[:-1]
     manifest.write_text("\n".join([*rows, "text.mp4,,,walk,eval"]))
     shutil.copy(manifest.parent / "one.mp4", manifest.parent / "text.mp4")
@@ -126,7 +126,7 @@ def test_heads_and_slices_are_those_of_the_recipe(manifest, capfd):
     assert "no head 'verb'; the manifest has label" in capfd.readouterr().out
 
 
-def test_what_ingest_would_make_of_the_bad_clips_is_told(manifest, tmp_path, capfd):
+def test_what_ingest_would_do_about_the_bad_clips_is_reported(manifest, tmp_path, capfd):
     arguments = ["check", str(manifest), "--html", str(tmp_path / "page.html"), "--set"]
     stop = "ingest would stop: 1 of 4 clips cannot be decoded (25.0%; ingest.max_bad_fraction allows 1.0%); no clip"
     assert main([*arguments, "ingest.fps=10"]) == 1
@@ -134,8 +134,8 @@ def test_what_ingest_would_make_of_the_bad_clips_is_told(manifest, tmp_path, cap
     assert stop in (tmp_path / "page.html").read_text()
     manifest.write_text(manifest.read_text().replace("three.mp4,2,3,jump", "three.mp4,2,3,run"))
     assert main([*arguments, "ingest.max_bad_fraction=0.3"]) == 1
-    told = "ingest would go on without 1 of 4 clips (25.0%; ingest.max_bad_fraction allows 30.0%)"
-    assert told in capfd.readouterr().out
+    losses = "ingest would go on without 1 of 4 clips (25.0%; ingest.max_bad_fraction allows 30.0%)"
+    assert losses in capfd.readouterr().out
 
 
 def test_a_path_that_nothing_reads_is_no_bad_video(tmp_path, capfd):
@@ -145,7 +145,7 @@ def test_a_path_that_nothing_reads_is_no_bad_video(tmp_path, capfd):
         assert "neither TensorFlow nor fsspec reads gopher://" in capfd.readouterr().out
 
 
-def test_remote_videos_are_checked_and_told_remotely(videos, capfd):
+def test_remote_videos_are_checked_and_reported_remotely(videos, capfd):
     # TensorFlow's own file system in memory takes the way of every remote one.
     tf.io.gfile.makedirs("ram://check/run")
     for name in ("a.mp4", "text.mp4"):
@@ -172,7 +172,7 @@ def test_a_remote_file_system_that_fails_midway_blames_no_video(videos, tmp_path
     assert (tmp_path / "c.csv").read_text().count("\n") == 2
 
 
-def test_a_check_that_is_stopped_tells_what_it_found_and_ends_at_once_with_its_decoders(videos, tmp_path):
+def test_a_check_that_is_stopped_reports_what_it_found_and_ends_at_once_with_its_decoders(videos, tmp_path):
     (tmp_path / "videos").mkdir()
     shutil.copy(videos / "run" / "a.mp4", tmp_path / "videos" / "a.mp4")
     os.mkfifo(tmp_path / "videos" / "hangs.mp4")

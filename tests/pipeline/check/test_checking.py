@@ -1,4 +1,4 @@
-"""`vivit check`: every clip is decoded and described, what is bad is told, and the page shows it in a browser."""
+"""`vivit check`: decodes and describes every clip, reports bad ones, and the page shows them in a browser."""
 
 import contextlib
 import csv
@@ -66,7 +66,7 @@ def checked(source, *, workers=1, filmstrips=0):
     return {one.clip.path: one for one in found}
 
 
-def test_a_bad_video_is_told_with_its_reason_and_the_status_is_1(videos, capfd):
+def test_a_bad_video_is_reported_with_its_reason_and_the_status_is_1(videos, capfd):
     assert main(["check", str(videos)]) == 1
     out, err = capfd.readouterr()
     assert "5 clips: 3 good, 2 bad\n  run/text.mp4: cannot open it: it is no video" in out
@@ -100,7 +100,7 @@ def test_nothing_to_check_has_the_status_2(arguments, tmp_path, monkeypatch, cap
     assert status == 2
 
 
-def test_a_turned_video_is_told_as_it_must_be_turned_clockwise(videos):
+def test_a_turned_video_is_reported_with_its_clockwise_rotation(videos):
     assert checked(videos)["jump/turned.mp4"].probe.rotation == 270
 
 
@@ -150,8 +150,8 @@ def test_csv_has_a_row_per_clip(videos, tmp_path):
         "run/text.mp4": "bad",
         "run/x.mp4": "bad",
     }
-    told = ("codec", "width", "height", "fps", "duration", "rotation", "stage")
-    assert [rows["run/a.mp4"][column] for column in told] == ["h264", "64", "48", "10.0", "4.0", "0", ""]
+    described = ("codec", "width", "height", "fps", "duration", "rotation", "stage")
+    assert [rows["run/a.mp4"][column] for column in described] == ["h264", "64", "48", "10.0", "4.0", "0", ""]
     assert rows["run/text.mp4"]["stage"] == "open"
 
 
@@ -223,7 +223,7 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path):
         file.seek(0)
         assert file.read() == ""
     text = b""
-    # A terminal that nobody writes to any more is told as an error.
+    # A terminal without a writer is reported as an error.
     with contextlib.suppress(OSError):
         while more := os.read(shown, 10_000):
             text += more
@@ -253,13 +253,13 @@ def test_the_reasons_of_many_bad_clips_are_counted(videos):
     assert "  … and 102 more; --csv lists all\n   101 open: cannot open it: " in check_table(report)
 
 
-def test_a_folder_that_cannot_be_listed_is_told(tmp_path, capfd):
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path, capfd):
     write_video(tmp_path / "run.mp4", range(3))
     make_unlistable(tmp_path)
     assert main(["check", str(tmp_path)]) == 1
     assert "ddd/ is not listed: File name too long" in capfd.readouterr().out
 
 
-def test_the_clips_of_a_folder_of_classes_are_held_against_what_ingest_allows(videos, capfd):
+def test_the_clips_of_a_folder_of_classes_are_compared_with_what_ingest_allows(videos, capfd):
     assert main(["check", str(videos)]) == 1
     assert "ingest would stop: 2 of 5 clips cannot be decoded" in capfd.readouterr().out

@@ -31,9 +31,9 @@ def data_set(tmp_path, second_of_video):
             (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(second_of_video, tmp_path / "videos" / name)
 
-    def load(kind, *annotations):
+    def load(data_format, *annotations):
         output = tmp_path / "manifest.csv"
-        imported = import_data_set(kind, annotations, videos=str(tmp_path / "videos"), output=str(output))
+        imported = import_data_set(data_format, annotations, videos=str(tmp_path / "videos"), output=str(output))
         rows = list(csv.DictReader(output.open(encoding="utf-8")))
         return SimpleNamespace(
             rows={row["id"]: {column: value for column, value in row.items() if value} for row in rows},
@@ -44,9 +44,9 @@ def data_set(tmp_path, second_of_video):
             imported=imported,
         )
 
-    def problems(kind, *annotations):
+    def problems(data_format, *annotations):
         with pytest.raises(ManifestError) as caught:
-            load(kind, *annotations)
+            load(data_format, *annotations)
         return [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
 
     return SimpleNamespace(path=tmp_path, write=write, videos=videos, load=load, problems=problems)

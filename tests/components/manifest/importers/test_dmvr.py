@@ -78,7 +78,7 @@ def test_the_labels_are_those_that_training_on_the_records_reads(data_set, recor
     assert {clip.id: ["run", "jump"].index(clip.labels["label"]) for clip in clips} == read
 
 
-def test_ids_that_repeat_are_told_apart_by_their_record(data_set, records):
+def test_ids_that_repeat_are_distinguished_by_their_record(data_set, records):
     train = [record([0], FRAMES, "a.mp4"), record([1], FRAMES, "a.mp4")]
     loaded = data_set.load("dmvr", records(train, [record([0], FRAMES)]))
     assert set(loaded.rows) == {
@@ -93,16 +93,16 @@ def test_records_without_one_class_for_each_head_are_left_out(data_set, records)
     loaded = data_set.load("dmvr", records(train, labelled(0)))
     assert loaded.imported.left_out == {
         "not one class for each head": ("two@0", "same@0"),
-        "no class is told": ("none@0",),
+        "no class is given": ("none@0",),
     }
 
 
-def test_records_of_which_none_is_a_clip_are_told(data_set, records):
+def test_records_of_which_none_is_a_clip_are_reported(data_set, records):
     spec = records([record([0, 1], FRAMES)], [record([1, 0], FRAMES)])
     assert data_set.problems("dmvr", spec) == ["2 left out, not one class for each head"]
 
 
-def test_a_label_out_of_range_is_told(data_set, records):
+def test_a_label_out_of_range_is_reported(data_set, records):
     problems = data_set.problems("dmvr", records(labelled(1, 2), labelled(0), label_offset=1))
     check = "check the label_offset and the class files"
     assert problems == [f"{VALIDATION}#0: class index 0, less label_offset 1, is not in 0 to 1: {check}"]
@@ -125,7 +125,7 @@ def test_what_follows_damage_in_a_file_is_left_out(data_set, records):
     assert len(loaded.imported.manifest.split("train")) == 2
 
 
-def test_files_that_cannot_be_read_are_told(data_set, records):
+def test_files_that_cannot_be_read_are_reported(data_set, records):
     spec = records(labelled(0, 1), labelled(0), tables={"train": "train.tfrecord@2", "validation": "val.tfrecord@1"})
     (data_set.path / VALIDATION).write_text("no record at all")
     missing = [f"train.tfrecord-0000{shard}-of-00002: cannot read it: No such file or directory" for shard in range(2)]
@@ -141,7 +141,7 @@ def test_a_context_that_is_longer_than_what_is_read_first_is_read(data_set, reco
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "problem"),
     [
         ({"tabels": {}}, "tabels: Unexpected keyword argument"),
         ({"tables": {}}, "tables is missing or empty"),
@@ -150,14 +150,14 @@ def test_a_context_that_is_longer_than_what_is_read_first_is_read(data_set, reco
         ({"label_offset": "1"}, "label_offset: Input should be a valid integer"),
     ],
 )
-def test_mistakes_in_the_json_file_are_told(data_set, records, changes, told):
-    assert data_set.problems("dmvr", records([], [], **changes)) == [told]
+def test_mistakes_in_the_json_file_are_reported(data_set, records, changes, problem):
+    assert data_set.problems("dmvr", records([], [], **changes)) == [problem]
 
 
-def test_a_table_that_is_two_splits_is_told(data_set, records):
+def test_a_table_that_is_two_splits_is_reported(data_set, records):
     tables = {"train": "train.tfrecord@1", "validation": "val.tfrecord@1", "test": "val.tfrecord@1"}
-    told = f"tables.test: {VALIDATION} is in tables.validation, too; leave one of the two out"
-    assert data_set.problems("dmvr", records([], [], tables=tables)) == [told]
+    problem = f"tables.test: {VALIDATION} is in tables.validation, too; leave one of the two out"
+    assert data_set.problems("dmvr", records([], [], tables=tables)) == [problem]
 
 
 def test_a_class_file_has_a_class_in_each_row(data_set, records):

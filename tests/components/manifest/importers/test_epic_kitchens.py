@@ -48,7 +48,7 @@ def test_classes_are_those_of_the_class_files_in_their_order(data_set, published
     assert loaded.classes_file.read_text() == "verb\topen\nverb\tturn-on\nnoun\tdoor\nnoun\tlight\n"
 
 
-def test_without_class_files_the_words_are_the_classes_and_that_is_told(data_set, published):
+def test_without_class_files_the_words_are_the_classes_and_that_is_reported(data_set, published):
     train = data_set.write("EPIC_100_train.csv", TRAIN)
     validation = data_set.write("EPIC_100_validation.csv", VALIDATION.replace("pull", "open"))
     loaded = data_set.load("epic-kitchens", train, validation)
@@ -61,7 +61,7 @@ def test_a_test_list_is_left_out_and_counted(data_set, published):
     header = ",".join(HEADER.split(",")[:8])
     row = "P01_101_0,P01,P01_101,00:00:02.851,00:00:02.86,00:00:03.87,143,193"
     test = data_set.write("EPIC_100_test_timestamps.csv", f"{header}\n{row}\n")
-    assert data_set.load("epic-kitchens", *published, test).imported.left_out == {"no class is told": ("P01_101_0",)}
+    assert data_set.load("epic-kitchens", *published, test).imported.left_out == {"no class is given": ("P01_101_0",)}
 
 
 def test_a_narration_that_ends_as_it_starts_is_left_out(data_set, published):
@@ -79,6 +79,6 @@ def test_a_narration_that_ends_as_it_starts_is_left_out(data_set, published):
         ("verb_class", "verbs", "missing column 'verb_class'; it has "),
     ],
 )
-def test_a_row_that_cannot_be_read_is_told(data_set, published, old, new, problem):
+def test_a_row_that_cannot_be_read_is_reported(data_set, published, old, new, problem):
     data_set.write("EPIC_100_train.csv", TRAIN.replace(old, new, 1))
     assert data_set.problems("epic-kitchens", *published)[0].startswith(problem)

@@ -17,9 +17,9 @@ def table(data_set):
     return data_set.write("t.csv", TABLE)
 
 
-def refusal(kind, annotations, **options):
+def refusal(data_format, annotations, **options):
     with pytest.raises(ManifestError) as caught:
-        import_data_set(kind, annotations, **options)
+        import_data_set(data_format, annotations, **options)
     (problem,) = caught.value.problems
     return problem
 
@@ -48,13 +48,14 @@ def test_what_is_read_is_not_written_over(data_set, table):
     assert (data_set.path / "t.csv").read_text() == TABLE
 
 
-def test_a_folder_in_the_place_of_annotations_is_told(data_set, table):
+def test_a_folder_in_the_place_of_annotations_is_reported(data_set, table):
     folder, output = str(data_set.path / "videos"), str(data_set.path / "m.csv")
-    for kind in ("kinetics", "ucf101", "table"):
-        assert refusal(kind, [folder], videos=None, output=output).startswith("it is a folder; wanted annotation files")
+    for data_format in ("kinetics", "ucf101", "table"):
+        problem = refusal(data_format, [folder], videos=None, output=output)
+        assert problem.startswith("it is a folder; wanted annotation files")
 
 
-def test_folders_that_are_empty_or_not_there_are_told(data_set, table):
+def test_folders_that_are_empty_or_not_there_are_reported(data_set, table):
     (data_set.path / "empty").mkdir()
     empty, gone, output = (str(data_set.path / name) for name in ("empty", "gone", "m.csv"))
     assert refusal("folder", [empty], videos=None, output=output).startswith("it has no video below a folder of its")
@@ -67,7 +68,7 @@ def test_a_clip_without_a_class_of_each_head_is_left_out(data_set, table):
     rows = ["a.mp4,cut,egg,train", "b.mp4,mix,jam,train", "c.mp4,cut,egg,eval", "d.mp4,cut,,train"]
     table = data_set.write("t.csv", "path,label/verb,label/noun,split\n" + "\n".join(rows))
     loaded = data_set.load("table", table)
-    assert loaded.imported.left_out == {"no class of noun is told": ("d.mp4",)}
+    assert loaded.imported.left_out == {"no class of noun is given": ("d.mp4",)}
     assert loaded.missing.read_text().endswith("/t.csv, row 5\n")
 
 

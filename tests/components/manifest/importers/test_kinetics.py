@@ -64,7 +64,7 @@ def test_a_test_list_without_labels_is_left_out_and_counted(data_set):
     train = data_set.write("train.csv", KINETICS_400.format(val="val"))
     test = data_set.write("test.csv", "youtube_id,time_start,time_end,split\nddddddddddd,49,59,test\n")
     assert data_set.load("kinetics", train, test).imported.left_out == {
-        "no class is told": ("ddddddddddd_000049_000059",)
+        "no class is given": ("ddddddddddd_000049_000059",)
     }
 
 
@@ -96,7 +96,7 @@ def test_a_file_with_a_bare_id_is_the_clip_if_it_is_no_longer_and_else_its_sourc
     }
 
 
-def test_a_remote_clip_with_a_bare_id_is_told_from_its_source(data_set):
+def test_a_remote_clip_with_a_bare_id_is_distinguished_from_its_source(data_set):
     text = "label,youtube_id,time_start,time_end,split\na,x,1,2,train\nb,y,1,2,train\na,z,1,2,val\n"
     annotations = data_set.write("all.csv", text)
     data_set.videos("x.mp4", "y.mp4", "z.mp4")
@@ -107,7 +107,7 @@ def test_a_remote_clip_with_a_bare_id_is_told_from_its_source(data_set):
     assert [(row["start"], row["end"]) for row in csv.DictReader(output.open())] == [("", "")] * 3
 
 
-def test_a_file_with_a_bare_id_is_left_out_where_it_tells_no_duration(data_set, monkeypatch):
+def test_a_file_with_a_bare_id_is_left_out_where_it_states_no_duration(data_set, monkeypatch):
     # Either would be a guess: the clip, or its source.
     monkeypatch.setattr(videos, "_PROBING", dataclasses.replace(videos._PROBING, max_seconds=3))
     text = "".join(f"{label},{id},1,2,{split}\n" for label, id, split in BARE)
@@ -115,11 +115,11 @@ def test_a_file_with_a_bare_id_is_left_out_where_it_tells_no_duration(data_set, 
     data_set.write("videos/broken.mp4", "no video")
     os.mkfifo(data_set.path / "videos" / "hangs.mp4")
     loaded = data_set.load("kinetics", data_set.write("all.csv", "label,youtube_id,time_start,time_end,split\n" + text))
-    reason = "its video tells no duration: the clip, or its source?"
+    reason = "its video states no duration: the clip, or its source?"
     assert loaded.imported.left_out == {reason: ("broken_000001_000002", "hangs_000001_000002")}
 
 
-def test_a_source_in_two_splits_keeps_them_and_is_told(data_set):
+def test_a_source_in_two_splits_keeps_them_and_is_reported(data_set):
     csv = "label,youtube_id,time_start,time_end,split\na,x,1,2,train\nb,y,1,2,train\na,x,5,6,val\n"
     data_set.videos("x_000001_000002.mp4", "y_000001_000002.mp4", "x_000005_000006.mp4")
     loaded = data_set.load("kinetics", data_set.write("all.csv", csv))
@@ -186,7 +186,7 @@ def test_a_clip_that_stands_twice_otherwise_is_taken_as_it_stands_first(data_set
         ("a,x,1,2,holdout", "train.csv, row 5: split 'holdout'; wanted train, validate, val or test"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_told(data_set, row, problem):
+def test_a_row_that_cannot_be_read_is_reported(data_set, row, problem):
     data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
     csv = data_set.write("train.csv", KINETICS_400.format(val="val") + row + ",0\n")
     assert problem in data_set.problems("kinetics", csv)
@@ -216,7 +216,7 @@ def test_a_file_whose_name_says_no_split_or_two_is_refused(name, said):
         split_of_file(name)
 
 
-def test_a_file_that_is_no_kinetics_is_told(data_set):
+def test_a_file_that_is_no_kinetics_is_reported(data_set):
     other = data_set.write("train.csv", "path,label\na.mp4,run\n")
     assert "missing column 'youtube_id'; it has path, label" in data_set.problems("kinetics", other)
     assert data_set.problems("kinetics", data_set.write("train.json", "[1]")) == ["it is not an object by YouTube id"]
@@ -228,14 +228,14 @@ def test_a_file_that_is_no_kinetics_is_told(data_set):
     assert problem.startswith("cannot read it: ")
 
 
-def test_two_files_with_the_name_of_one_clip_are_told(data_set):
+def test_two_files_with_the_name_of_one_clip_are_reported(data_set):
     data_set.videos(f"train/{CLIPS[0]}.mp4", f"replaced/{CLIPS[0]}.mp4", f"{CLIPS[1]}.mp4", f"{CLIPS[2]}.mp4")
     (problem,) = data_set.problems("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val")))
     both = f"replaced/{CLIPS[0]}.mp4, train/{CLIPS[0]}.mp4"
     assert problem == f"train.csv, row 2: several videos are called so: {both}; leave one of them"
 
 
-def test_the_replacement_of_a_corrupted_clip_is_taken_and_told(data_set):
+def test_the_replacement_of_a_corrupted_clip_is_taken_and_reported(data_set):
     replacement = f"replacement/replacement_for_corrupted_k400/{CLIPS[0]}.mp4"
     data_set.videos(*(f"train/{clip}.mp4" for clip in CLIPS), replacement)
     loaded = data_set.load("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val")))
@@ -254,7 +254,7 @@ def test_a_video_whose_path_cannot_be_written_is_left_out(data_set):
     assert loaded.imported.left_out == {"the path of its video is not UTF-8": (CLIPS[0],)}
 
 
-def test_folders_that_are_not_listed_are_told(data_set):
+def test_folders_that_are_not_listed_are_reported(data_set):
     data_set.videos(*(f"{clip}.mp4" for clip in CLIPS))
     folder = data_set.path / "videos"
     make_unlistable(folder)
@@ -264,7 +264,7 @@ def test_folders_that_are_not_listed_are_told(data_set):
     assert note.endswith("ddd (File name too long)")
 
 
-def test_a_folder_without_any_of_the_videos_is_told(data_set):
+def test_a_folder_without_any_of_the_videos_is_reported(data_set):
     data_set.videos("other.mp4")
     (problem,) = data_set.problems("kinetics", data_set.write("train.csv", KINETICS_400.format(val="val")))
     assert problem == "3 left out, no video among the 1 in videos"

@@ -52,6 +52,6 @@ def test_a_name_that_both_splits_have_is_taken_from_the_folder_of_each(data_set)
         ),
     ],
 )
-def test_a_row_that_cannot_be_used_is_told(data_set, files, problem):
+def test_a_row_that_cannot_be_used_is_reported(data_set, files, problem):
     data_set.videos(*VIDEOS)
     assert load(data_set, **files, how="problems") == [problem]

@@ -35,7 +35,7 @@ def test_a_template_without_its_brackets_is_the_class(data_set, prefix, folder):
         "74225": (HOLDING, "eval"),
     }
     assert loaded.rows["78687"]["path"] == f"videos/{folder}78687.webm"
-    assert loaded.imported.left_out == {"no class is told": ("1420",)}
+    assert loaded.imported.left_out == {"no class is given": ("1420",)}
 
 
 def test_classes_are_in_the_order_of_the_publisher(data_set):
@@ -62,13 +62,13 @@ def test_the_answers_of_the_second_release_give_the_test_split(data_set, text):
         ("74225", "it is neither a list of clips nor an object of classes"),
     ],
 )
-def test_an_item_that_cannot_be_used_is_told(data_set, validation, problem):
+def test_an_item_that_cannot_be_used_is_reported(data_set, validation, problem):
     data_set.videos("78687.webm", "42326.webm", "74225.webm")
     (found,) = data_set.problems("something-something", *release(data_set, "labels/", validation))
     assert found.removeprefix("labels/validation.json, ") == problem
 
 
-def test_answers_that_are_none_are_told(data_set):
+def test_answers_that_are_none_are_reported(data_set):
     answers = data_set.write("labels/test-answers.csv", f"1420,{PUTTING}\n")
     (problem,) = data_set.problems("something-something", answers)
     assert problem == f"row 1: wanted <id>;<class>, not '1420,{PUTTING}'"

@@ -60,7 +60,7 @@ def test_ucf101_names_hold_with_their_class(data_set):
         ({"videos": TEST}, "unknown list; wanted a name such as trainlist01.txt or testlist01.txt"),
     ],
 )
-def test_ucf101_lists_that_do_not_fit_are_told(data_set, files, problem):
+def test_ucf101_lists_that_do_not_fit_are_reported(data_set, files, problem):
     assert ucf(data_set, how="problems", **files) == [problem]
 
 
@@ -90,5 +90,5 @@ def test_hmdb51_clips_of_one_film_are_a_group(data_set):
         ({"readme": ""}, "unknown list; wanted a name such as brush_hair_test_split1.txt"),
     ],
 )
-def test_hmdb51_lists_that_do_not_fit_are_told(data_set, files, problem):
+def test_hmdb51_lists_that_do_not_fit_are_reported(data_set, files, problem):
     assert hmdb(data_set, how="problems", **files) == [problem]

@@ -57,7 +57,7 @@ def test_a_thousand_videos_of_one_name_are_found_at_once(data_set):
     assert time.process_time() - started < 0.5
 
 
-def test_rows_of_a_table_that_cannot_be_used_are_told(data_set):
+def test_rows_of_a_table_that_cannot_be_used_are_reported(data_set):
     table = data_set.write("t.csv", "path,label,start,split\na.mp4,x,soon,train\nb.mp4,x,,holdout\n")
     assert data_set.problems("table", table) == [
         "t.csv, row 2: start 'soon' is not a time in seconds",
