@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterable
 
 from components.ingest.config import IngestConfig
-from components.media.config import PixelConfig, part
+from components.media.config import DecodeConfig, part
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
@@ -63,8 +63,8 @@ class Recipe:
 
     def trainer_config(self, heads: Iterable[str]) -> TrainerConfig:
         """What the Trainer receives, which is also its fingerprint; `pace` is not part of it."""
-        pixels = dataclasses.asdict(part(PixelConfig, self.ingest))
-        return TrainerConfig(self.weights_config(heads), pixels, self.views)
+        decoding = dataclasses.asdict(part(DecodeConfig, self.ingest))
+        return TrainerConfig(self.weights_config(heads), decoding, self.views)
 
     @property
     def pace(self) -> PaceConfig:

@@ -47,12 +47,17 @@ def s3_server() -> Iterator[fsspec.AbstractFileSystem]:
 
 
 @contextlib.contextmanager
-def http_server(folder: os.PathLike) -> Iterator[str]:
-    """A web server of a folder's files; gives its address."""
+def http_server(folder: os.PathLike, status: int | None = None) -> Iterator[str]:
+    """A web server of a folder's files, or one that answers everything with a status; gives its address."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
+
+        def send_head(self):
+            if status is None:
+                return super().send_head()
+            return self.send_error(status)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -41,7 +41,8 @@ class QuarantineGateExecutor(base_executor.BaseExecutor):
         try:
             quarantine.check_losses(clips, lost, exec_properties["max_bad_fraction"])
         except quarantine.TooManyBadVideosError as error:
-            raise quarantine.TooManyBadVideosError(f"{error}\n  all of them: {folder}") from error
+            again = f"to decode them again as they are, remove {folder}"
+            raise quarantine.TooManyBadVideosError(f"{error}\n  all of them: {folder}\n  {again}") from error
         verdict = artifact_utils.get_single_instance(output_dict["verdict"])
         tf.io.gfile.makedirs(os.path.dirname(verdict.uri))
         verdict.write(f"{len(lost)} of {len(clips)} clips are in quarantine")

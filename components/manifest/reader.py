@@ -105,10 +105,11 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
       NoFileSystemError: If nothing here reads its URI.
     """
     source = os.fspath(source).rstrip("/")
-    is_folder = files.is_folder(source)
+    found = _kind_of(source)
+    is_folder = found == "folder"
     if is_folder:
         rows, ignored = folder_rows(source)
-    elif files.exists(source):
+    elif found:
         rows, ignored = file_rows(source), ()
     else:
         raise ManifestError(source, ["no such file or folder"])
@@ -129,6 +130,16 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
         raise ManifestError(source, problems)
     clips.sort(key=lambda clip: clip.id)
     return Manifest(source, tuple(clips), tuple(ignored), tuple(moved), unreadable)
+
+
+def _kind_of(source: str) -> str:
+    """Whether a source is a "folder" or a "file"; empty if there is none."""
+    try:
+        return "folder" if files.is_folder(source) else "file" if files.exists(source) else ""
+    except files.NoFileSystemError:
+        raise
+    except files.FileError as error:
+        raise ManifestError(source, [f"cannot read it: {error.reason}"]) from error
 
 
 def _clips(source: str, root: str, rows, heads, wanted_slices, problems: list[str]) -> list[tuple[str, Clip]]:

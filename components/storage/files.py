@@ -14,6 +14,7 @@ import email.utils
 import errno
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,18 +23,18 @@ import tensorflow as tf
 
 # Schemes that TensorFlow itself reads. tensorflow-io would add others, and ends the process with an abort (134).
 _TENSORFLOW = ("", "file", "gs", "ram")
+# Schemes whose packages the extra `remote` of setup.py has.
+_EXTRA = ("s3", "az", "abfs", "http", "https")
 # Bytes that are read ahead of a record in a remote file.
 _READ_AHEAD = 1 << 19
-# Errors of the file itself. Any other error (no answer, no room, no credentials) may be temporary, and is no reason to
-# call a video bad.
-_LASTING = (
-    *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError),
-    *(tf.errors.NotFoundError, tf.errors.PermissionDeniedError),
-    *(tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError),
-)
+# What a file system raises where there is no such file.
 _MISSING = (FileNotFoundError, NotADirectoryError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError)
-# The statuses among HTTP's 4xx that mean: try again later.
-_PASSING_STATUS = (408, 425, 429)
+# Errors of the file itself. Any other error (no answer, no room, no or old credentials) may be temporary, and is no
+# reason to call a video bad. A server answers 404 or 410 where there is no such file.
+_LASTING = (*_MISSING, IsADirectoryError, tf.errors.InvalidArgumentError)
+_GONE = (404, 410)
+# fsspec and what it reads with; an error of any other origin is a mistake of ours.
+_ORIGINS = ("fsspec", "aiohttp", "asyncio", "azure", "botocore")
 
 
 class FileError(OSError):
@@ -122,7 +123,7 @@ def _stat_or_none(path: str) -> Stat | None:
     try:
         return stat(path)
     except FileError as error:
-        if isinstance(error.__cause__, _MISSING):
+        if isinstance(error.__cause__, _MISSING) or getattr(error.__cause__, "status", None) in _GONE:
             return None
         raise
 
@@ -221,6 +222,8 @@ def download(path: str, file: str, max_bytes: int | None = None) -> None:
     """
     with _translated(path):
         if is_tensorflows(path):
+            if max_bytes is not None and tf.io.gfile.stat(path).length > max_bytes:
+                raise _too_large(path, max_bytes)
             tf.io.gfile.copy(path, file, overwrite=True)
             return
         system, name = _system(path)
@@ -228,11 +231,37 @@ def download(path: str, file: str, max_bytes: int | None = None) -> None:
         system.get_file(name, file, callback=_Limit(path, max_bytes))
 
 
-def download_folder(path: str, folder: str) -> None:
-    """Copies a folder of a scheme that TensorFlow does not read to a local one."""
-    with _translated(path):
-        system, name = _system(path)
-        system.get(name.rstrip("/") + "/", folder.rstrip("/") + "/", recursive=True)
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """A local path with a file or folder of any URI; a local path stays as it is, a copy goes in the end.
+
+    Raises:
+      FileError: If it cannot be copied.
+    """
+    if "://" not in path:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, os.path.basename(path.rstrip("/")) or "copy")
+        if is_folder(path):
+            _download_folder(path, copy)
+        else:
+            download(path, copy)
+        yield copy
+
+
+def _download_folder(path: str, folder: str) -> None:
+    os.makedirs(folder, exist_ok=True)
+    for name in names_in(path):
+        source, copy = os.path.join(path, name.rstrip("/")), os.path.join(folder, name.rstrip("/"))
+        if name.endswith("/") or (is_tensorflows(path) and is_folder(source)):
+            _download_folder(source, copy)
+        else:
+            download(source, copy)
+
+
+def _too_large(path: str, max_bytes: int) -> FileError:
+    return FileError(path, f"it has more than {max_bytes} bytes", lasting=True)
 
 
 def _folder_of(path: str) -> str:
@@ -247,7 +276,7 @@ class _Limit(fsspec.Callback):
     def relative_update(self, inc: int = 1) -> None:
         super().relative_update(inc)
         if self._most is not None and self.value > self._most:
-            raise FileError(self._path, f"it has more than {self._most} bytes", lasting=True)
+            raise _too_large(self._path, self._most)
 
 
 def _file_system_class(path: str) -> type[fsspec.AbstractFileSystem]:
@@ -257,7 +286,8 @@ def _file_system_class(path: str) -> type[fsspec.AbstractFileSystem]:
     except ValueError as error:
         raise NoFileSystemError(path, f"neither TensorFlow nor fsspec reads {scheme}://") from error
     except ImportError as error:
-        raise NoFileSystemError(path, f"cannot read {scheme}://: {error}; it is in the extra `remote`") from error
+        extra = "; it is in the extra `remote`" if scheme in _EXTRA else ""
+        raise NoFileSystemError(path, f"cannot read {scheme}://: {error}{extra}") from error
 
 
 def _system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -270,8 +300,12 @@ def _system(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
         # By default a copy may take five minutes in all, and a company's proxy is not used.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
         options["client_kwargs"] = {"timeout": timeout, "trust_env": True}
-    # fsspec keeps it for the next call, one per process. Listings are requested each time: files change.
-    return system_class(use_listings_cache=False, **options), system_class._strip_protocol(path)
+    try:
+        # fsspec keeps it for the next call, one per process. Listings are requested each time: files change.
+        system = system_class(use_listings_cache=False, **options)
+    except Exception as error:  # a missing account, library or server; each file system has errors of its own
+        raise FileError(path, f"cannot use {scheme_of(path)}://: {error}", lasting=False) from error
+    return system, system_class._strip_protocol(path)
 
 
 def _version(info: dict[str, Any]) -> int:
@@ -285,6 +319,8 @@ def _version(info: dict[str, Any]) -> int:
             return int(when.timestamp() * 1_000_000) * 1000
         if isinstance(when, int | float):
             return int(when * 1e9)
+    if "modificationTime" in info:  # WebHDFS, milliseconds
+        return info["modificationTime"] * 1_000_000
     tag = info.get("ETag") or info.get("etag") or info.get("Content-MD5")
     return int.from_bytes(hashlib.sha256(str(tag).encode()).digest()[:7], "big") if tag else 0
 
@@ -296,17 +332,23 @@ def _translated(path: str) -> Iterator[None]:
         yield
     except FileError:
         raise
+    except NotImplementedError as error:
+        raise FileError(path, f"{scheme_of(path)}:// cannot do this: it can only be read", lasting=True) from error
     except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None)
-        if not reason:
-            reason = os.strerror(errno.ENOENT) if isinstance(error, _MISSING) else str(error)
-        # Local files have no server that may answer later.
-        lasting = "://" not in path or isinstance(error, _LASTING)
-        raise FileError(path, reason.removeprefix(f"{path}; "), lasting=lasting) from error
+        # fsspec calls every failure of a web server a missing file; the cause is the server's own answer.
+        cause = error.__cause__ if type(error.__cause__).__module__.startswith("aiohttp") else error
+        raise _file_error(path, cause) from cause
     except Exception as error:
-        # botocore, aiohttp and azure have errors of their own; any other error does not come from a file.
-        if type(error).__module__.partition(".")[0] not in ("botocore", "aiohttp", "azure", "fsspec", "asyncio"):
+        if type(error).__module__.partition(".")[0] not in _ORIGINS:
             raise
-        status = getattr(error, "status", None) or getattr(error, "status_code", None) or 0
-        lasting = 400 <= status < 500 and status not in _PASSING_STATUS
-        raise FileError(path, str(error) or type(error).__name__, lasting=lasting) from error
+        raise _file_error(path, error) from error
+
+
+def _file_error(path: str, error: Exception) -> FileError:
+    reason = getattr(error, "strerror", None) or getattr(error, "message", None) or ""
+    if not reason:
+        reason = os.strerror(errno.ENOENT) if isinstance(error, _MISSING) else str(error) or type(error).__name__
+    gone = getattr(error, "status", None) in _GONE
+    # Local files have no server that may answer later.
+    lasting = "://" not in path or isinstance(error, _LASTING) or gone
+    return FileError(path, reason.removeprefix(f"{path}; "), lasting=lasting)

@@ -21,7 +21,7 @@ def joint_correct(probabilities: Sequence[np.ndarray], labels: Sequence[int], k:
 
     Args:
       probabilities: Float [K] of each head.
-      labels: Class id of each head; one that is no class of its head, -1 echo, is never right.
+      labels: Class id of each head; one that is no class of its head, -1 say, is never right.
       k: How many combinations may be named.
     """
     sizes = tuple(len(head) for head in probabilities)

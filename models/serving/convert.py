@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.checkpoints.initialise import InitReport, initialise_model
-from models.checkpoints.pretrained import ModelConfig, read_anywhere
+from models.checkpoints.pretrained import ModelConfig
+from models.checkpoints.readers import read_checkpoint
 from models.clips.sampling import ClipConfig, ViewsConfig
 from models.network.vivit import build_vivit, weights_by_name
 from models.serving.export import ServedModel
@@ -32,11 +33,12 @@ def convert(
     ingest: Mapping[str, Any],
     num_classes: Mapping[str, int],
     classes: Mapping[str, Sequence[str]] | None = None,
+    name: str | None = None,
 ) -> InitReport:
     """Writes ``output/weights.npz``, under the reference's names, and the SavedModel ``output/1``.
 
     Args:
-      source: Checkpoint file or folder, see `read_checkpoint`.
+      source: Local checkpoint file or folder, see `read_checkpoint`.
       output: Local folder to write.
       config: The network; its `init` sets how weights are fitted. The source's head is taken if its width is ours.
       clip: What the network sees of a video.
@@ -44,6 +46,7 @@ def convert(
       ingest: Ingest configuration, for the model's card.
       num_classes: Number of classes of each head where neither `classes` nor the source's head gives it.
       classes: Class names by head; generated where None.
+      name: Where the checkpoint comes from, for the model's card; `source` where None.
 
     Returns:
       What was loaded, initialised, missing and unexpected.
@@ -51,7 +54,7 @@ def convert(
     Raises:
       ValueError: If the file is damaged, or a weight does not fit; names it and both shapes.
     """
-    checkpoint = read_anywhere(source)
+    checkpoint = read_checkpoint(source)
     width = checkpoint.parameters[_HEAD].shape[0] if _HEAD in checkpoint.parameters else None
     if classes is None:
         counts = dict(num_classes)
@@ -69,7 +72,11 @@ def convert(
         classes={head: list(names) for head, names in classes.items()},
         views=(views.temporal, views.spatial),
         ingest=dict(ingest),
-        config={"converted_from": source, "model": dataclasses.asdict(config), "clip": dataclasses.asdict(clip)},
+        config={
+            "converted_from": name or source,
+            "model": dataclasses.asdict(config),
+            "clip": dataclasses.asdict(clip),
+        },
     )
     served = ServedModel(model, clip=clip, views=views, classes=classes)
     served.save(os.path.join(output, _VERSION), card, serving.ExpectedLogits({}, {}))

@@ -60,7 +60,9 @@ class LearningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PaceConfig:
-    """How a training run proceeds. No weight depends on it, so it may change between a run and its continuation.
+    """How a training run goes. It may change between a run and its continuation, and trains nothing again.
+
+    With `strategy`, sums are rounded otherwise; mixup and `clip_per_replica` work on each device's share of a batch.
 
     Attributes:
       eval_epochs: Epochs between two evaluations on the centre view.

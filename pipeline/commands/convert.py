@@ -24,20 +24,23 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
     """Converts the checkpoint."""
     echo("Loading TensorFlow …")
     from components.media.config import DecodeConfig, part
+    from components.storage.files import local_copy
     from models.serving.convert import convert, read_class_names
     from pipeline.recipe import heads_of, load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     heads = heads_of(recipe)
-    report = convert(
-        arguments.source,
-        arguments.output,
-        config=recipe.model,
-        clip=recipe.clip,
-        views=recipe.views,
-        ingest=dataclasses.asdict(part(DecodeConfig, recipe.ingest)),
-        num_classes=dict(zip(heads, recipe.data.num_classes, strict=False)),
-        classes=read_class_names(arguments.classes, heads) if arguments.classes else None,
-    )
+    with local_copy(arguments.source) as checkpoint:
+        report = convert(
+            checkpoint,
+            arguments.output,
+            config=recipe.model,
+            clip=recipe.clip,
+            views=recipe.views,
+            ingest=dataclasses.asdict(part(DecodeConfig, recipe.ingest)),
+            num_classes=dict(zip(heads, recipe.data.num_classes, strict=False)),
+            classes=read_class_names(arguments.classes, heads) if arguments.classes else None,
+            name=arguments.source,
+        )
     echo(str(report))
     echo(f"Try it:\n  {typed_command()} predict --model {shlex.quote(arguments.output)} VIDEO")

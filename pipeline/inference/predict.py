@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -78,7 +77,9 @@ def predict(model_dir: str, videos: Sequence[str]) -> Iterator[Prediction]:
     """
     for path in videos:
         files.check_scheme(path)
-    with _local_model(latest_version(model_dir)) as model:
+    model_dir = latest_version(model_dir)
+    # TensorFlow loads a model from where it reads itself.
+    with contextlib.nullcontext(model_dir) if files.is_tensorflows(model_dir) else files.local_copy(model_dir) as model:
         card = serving.ModelCard.read(model)
         frames_signature = tf.saved_model.load(model).signatures[serving.FRAMES_SIGNATURE]
     with Decoder(_decode_config(card)) as decoder:
@@ -100,14 +101,3 @@ def _decode_config(card: serving.ModelCard) -> DecodeConfig:
     """How the model's clips were stored; older cards also have settings of ingest that apply to no single video."""
     known = {field.name for field in dataclasses.fields(DecodeConfig)}
     return settings.build(DecodeConfig, {name: value for name, value in card.ingest.items() if name in known})
-
-
-@contextlib.contextmanager
-def _local_model(model_dir: str) -> Iterator[str]:
-    """A SavedModel where TensorFlow can load it: one at a URI that it does not read is copied."""
-    if files.is_tensorflows(model_dir):
-        yield model_dir
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        files.download_folder(model_dir, folder)
-        yield folder

@@ -8,12 +8,14 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.ingest.memory import keep_memory_flat
+from components.storage import files
 from models.checkpoints.pretrained import build_model
 from models.clips import images, input_pipeline, sampling
 from models.clips.input_pipeline import Source
@@ -35,8 +37,7 @@ def run_fn(fn_args) -> None:
     keep_memory_flat()
     trainer = settings.from_json(TrainerConfig, fn_args.custom_config["config"])
     config, views = trainer.weights, trainer.views
-    with tf.io.gfile.GFile(fn_args.custom_config["pace"]) as file:
-        pace = settings.from_json(PaceConfig, file.read())
+    pace = _read_pace(fn_args.custom_config["pace"])
     # First: several machines must find each other before any of them computes.
     strategy = build_strategy(pace.strategy)
     graph = tft.TFTransformOutput(fn_args.transform_output)
@@ -49,11 +50,13 @@ def run_fn(fn_args) -> None:
     # Not 0: TensorFlow then compares the tensor that seeds tf.data's shuffle with a number, and fails.
     keras.utils.set_random_seed(config.train.seed + 1)
     check_batches(config.train, train_clips, strategy)
-    with strategy.scope():
-        heads = {head: len(names) for head, names in classes.items()}
-        model = build_model(config.model, clip_shape=config.clip.shape, heads=heads)
-    run = hashlib.sha256("\n".join([settings.to_json(config), *train_clips.source.files]).encode()).hexdigest()[:16]
-    checkpoints = os.path.join(fn_args.custom_config["checkpoints"], run)
+    heads = {head: len(names) for head, names in classes.items()}
+    # What the weights depend on has checkpoints of its own: settings, clips, and the content of the first weights.
+    run = hashlib.sha256("\n".join([settings.to_json(config), *train_clips.source.files]).encode())
+    with files.local_copy(config.model.init_from or "") as first, strategy.scope():
+        model = build_model(config.model, clip_shape=config.clip.shape, heads=heads, checkpoint=first)
+        run.update(_content(first))
+    checkpoints = os.path.join(fn_args.custom_config["checkpoints"], run.hexdigest()[:16])
     steps = train_steps(
         model, strategy, config, pace, train_clips, eval_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir
     )
@@ -130,6 +133,27 @@ def logits_of(
             for head in config.heads
         }
     return found
+
+
+def _read_pace(path: str) -> PaceConfig:
+    if not tf.io.gfile.exists(path):
+        raise TrainingError(f"{path} is missing: run `vivit prepare` with the recipe and the settings of this pipeline")
+    with tf.io.gfile.GFile(path) as file:
+        return settings.from_json(PaceConfig, file.read())
+
+
+def _content(path: str) -> bytes:
+    """Digest of a local file, or of all files of a folder; empty of no path."""
+    paths = sorted(Path(path).rglob("*")) if os.path.isdir(path) else [Path(path)] if path else []
+    digests = []
+    for one in paths:
+        if one.is_file():
+            with one.open("rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            digests.append(digest.digest())
+    return b"".join(digests)
 
 
 def _files(patterns: Sequence[str]) -> list[str]:

@@ -45,7 +45,8 @@ def test_a_run_goes_on_without_what_it_may_lose(ingested, tmp_path):
 def test_a_run_stops_when_too_much_is_lost_and_names_the_quarantine(ingested, tmp_path):
     with pytest.raises(TooManyBadVideosError) as caught:
         decide(ingested, tmp_path, 0.1)
-    first, lost, kept = str(caught.value).splitlines()
+    first, lost, kept, again = str(caught.value).splitlines()
     assert first == "1 of 5 clips cannot be decoded (20.0%; ingest.max_bad_fraction allows 10.0%):"
     assert lost.strip() == f"{ingested[0]}/torn.mp4: cannot open it: it is no video, or its header or index is lost"
     assert kept == f"  all of them: {ingested[0]}/quarantine"
+    assert again == f"  to decode them again as they are, remove {ingested[0]}/quarantine"

@@ -111,6 +111,44 @@ def test_a_web_servers_files_are_read(tmp_path):
             files.download(f"{address}/a.bin", str(tmp_path / "copy"), max_bytes=2559)
         assert raised.value.lasting
         assert not files.exists(f"{address}/b.bin")
+        for call in (files.stat, files.read):
+            with pytest.raises(files.FileError) as raised:
+                call(f"{address}/b.bin")
+            assert raised.value.lasting
+        with pytest.raises(files.FileError, match="http:// cannot do this: it can only be read"):
+            files.remove(f"{address}/a.bin")
+
+
+@pytest.mark.parametrize("status", [403, 429, 503, None])
+def test_a_web_servers_failure_is_no_fault_of_the_file(tmp_path, status):
+    with http_server(tmp_path, status=status) as address:
+        url = f"{address}/a.mp4"
+    if status is None:
+        # The server has gone.
+        with pytest.raises(files.FileError) as raised:
+            files.stat(url)
+        assert not raised.value.lasting
+        return
+    with http_server(tmp_path, status=status) as address:
+        for call in (files.stat, files.read, files.exists, files.is_folder):
+            with pytest.raises(files.FileError) as raised:
+                call(f"{address}/a.mp4")
+            assert not raised.value.lasting
+
+
+def test_a_file_system_that_lacks_its_account_is_an_error_of_its_own(monkeypatch):
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(files.FileError, match="cannot use az://: ") as raised:
+        files.stat("az://container/a.mp4")
+    assert not raised.value.lasting
+
+
+def test_a_folder_of_any_file_system_is_copied_whole(root):
+    files.write(f"{root}/a/d/e.txt", b"deeper")
+    with files.local_copy(f"{root}/a") as copy:
+        found = {str(path.relative_to(copy)): path.read_bytes() for path in Path(copy).rglob("*.txt")}
+    assert found == {"b.txt": b"0123456789", "d/e.txt": b"deeper"}
 
 
 def test_a_video_of_a_web_server_is_decoded_as_its_copy_is(tmp_path):
