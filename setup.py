@@ -11,7 +11,12 @@ setup(
     description="A production pipeline for video classification with ViViT on TensorFlow Extended",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-    package_data={"schemas": ["*.pbtxt"], "kubeflow": ["Dockerfile"], "pipeline.check": ["*.html"]},
+    package_data={
+        "schemas": ["*.pbtxt"],
+        "kubeflow": ["Dockerfile"],
+        "pipeline.check": ["*.html"],
+        "components.review": ["*.html", "*.css", "*.js"],
+    },
     install_requires=[
         "apache-beam>=2.47",
         "av>=17",
@@ -20,6 +25,8 @@ setup(
         "google-crc32c",
         "jinja2",
         "keras>=3.3,<4",
+        # The plots of the review page.
+        "matplotlib",
         "ml-dtypes",
         "numpy",
         "pillow",
@@ -46,8 +53,8 @@ setup(
         "remote": ["adlfs", "aiohttp", "s3fs"],
         # Artifacts of the pipeline at s3://, az:// and hdfs://: only TensorFlow 2.16 can.
         "remote-artifacts": ["tensorflow-io; python_version < '3.11'"],
-        # moto with flask: an S3 server on this machine.
-        "test": ["flask", "flask-cors", "moto[s3]", "pytest", "ruff"],
+        # moto with flask: an S3 server here. selenium: the review page in a browser. statsmodels: a reference.
+        "test": ["flask", "flask-cors", "moto[s3]", "pytest", "ruff", "selenium", "statsmodels"],
     },
     entry_points={
         "console_scripts": ["vivit=pipeline.cli:command"],

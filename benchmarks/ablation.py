@@ -10,8 +10,10 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from components.evaluation.outcomes import parts_by_name
+from components.evaluation.tfma.config import TOP_1
+from components.registry.records import RunInfo
 from models.clips.augment import NO_AUGMENTATION
-from models.evaluation.tfma_config import TOP_1, scored_names
 from pipeline.data import prepare
 from pipeline.recipe import Recipe
 from pipeline.report import overall_metrics
@@ -80,13 +82,11 @@ def ablate(data: str, workdir: str, recipes: Mapping[str, Recipe], echo: Callabl
     rows = []
     for number, (variant, recipe) in enumerate(recipes.items(), start=1):
         echo(f"Variant {number} of {len(recipes)}: {variant}")
-        # No variant may be blessed: the next would be compared with it.
-        gate = dataclasses.replace(recipe.evaluation, min_top_1=1.0)
-        recipe = dataclasses.replace(recipe, evaluation=gate)
         prepared, manifest = prepare(data, workdir, recipe)
-        results = run_nodes(recipe, prepared, workdir, echo, last="Evaluator")
+        info = RunInfo(variant, changes={}, config={}, source=data, label=variant, approval="none")
+        results = run_nodes(recipe, prepared, workdir, echo, info, last="ModelGate")
         metrics = overall_metrics(results["Evaluator"].outputs["evaluation"][0])
-        names = scored_names(manifest.heads)
+        names = list(parts_by_name(manifest.heads))
         rows.append(
             Row(
                 variant,

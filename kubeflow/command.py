@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from pipeline.commands.arguments import Echo, add_beam_argument, add_recipe_arguments
+from pipeline.commands.arguments import Echo, add_beam_argument, add_label_argument, add_recipe_arguments
 
 HELP = "write the pipeline for Kubeflow Pipelines v2"
 DEFAULT_WORKDIR = "gs://YOUR-BUCKET/vivit"
@@ -19,8 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", default=DEFAULT_WORKDIR, help="bucket of everything that the runs keep")
     parser.add_argument("--image", default=DEFAULT_IMAGE, help="image made from kubeflow/Dockerfile")
     parser.add_argument("--data", help="manifest or folder of classes to check and prepare in the workdir now")
-    parser.add_argument("--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1")
+    parser.add_argument(
+        "--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1; the Scorer has one"
+    )
     add_beam_argument(parser)
+    add_label_argument(parser)
 
 
 def main(arguments: argparse.Namespace, echo: Echo) -> None:
@@ -37,6 +40,7 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
         data=arguments.data,
         accelerator=arguments.accelerator,
         beam=arguments.beam,
+        label=arguments.label,
         echo=echo,
     )
     for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):

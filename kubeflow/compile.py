@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import yaml
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
 from kubeflow.resources import RESOURCES, add_example_gen_resources, set_resources
 from pipeline.beam import step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import artifact_store_problem, locate, prepare
-from pipeline.recipe import heads_of, load_recipe
+from pipeline.recipe import describe, heads_of, load_recipe
 
 
 def compile_recipe(
@@ -25,6 +24,7 @@ def compile_recipe(
     data: str | None = None,
     accelerator: str | None = None,
     beam: Sequence[str] = (),
+    label: str = "",
     echo: Callable[[str], None] = print,
 ) -> None:
     """Writes the spec of a recipe.
@@ -39,6 +39,7 @@ def compile_recipe(
         the recipe's, and `vivit prepare` must have run before the pipeline does.
       accelerator: ``TYPE:COUNT`` of the Trainer.
       beam: Beam options, as in `step_args`; without a runner each step's container does its own work.
+      label: What the user calls the runs, for the reviewer.
       echo: Called with each line for the user.
 
     Raises:
@@ -54,12 +55,11 @@ def compile_recipe(
         if problem:
             echo(f"An image like this machine cannot run it: {problem}")
         prepared = locate(workdir, splits=("train", "eval"), heads=heads_of(recipe), slices=recipe.data.slices or ())
-    # Kubeflow resolves by queries on its own metadata, and knows this strategy only.
     pipeline = build_pipeline(
         recipe,
         prepared,
         workdir=workdir,
-        strategy=LatestBlessedModelStrategy,
+        run=describe(name, recipe, source=data or "", label=label),
         decoders=RESOURCES["VideoExampleGen"][0],
         beam=beam,
     )
@@ -69,6 +69,8 @@ def compile_recipe(
     )
     spec = KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)["pipelineSpec"]
     add_example_gen_resources(spec, pipeline.components)
+    # Whoever pushed or rolled back, it must be seen; there is no driver that would look before the cache is asked.
+    spec["root"]["dag"]["tasks"]["Production"]["cachingOptions"] = {"enableCache": False}
     with open(output, "w", encoding="utf-8") as file:
         yaml.safe_dump(spec, file, sort_keys=True)
     echo(f"{output}: {len(pipeline.components)} nodes, heads {', '.join(prepared.heads)}, image {image}")

@@ -20,8 +20,12 @@ RESOURCES = {
     "StatisticsGen": (4, 16),
     "Transform": (8, 32),
     "Trainer": (16, 64),
+    "ClipHasher": (8, 16),
+    "Scorer": (16, 64),
     "Evaluator": (8, 32),
+    "ModelGate": (2, 16),
     "ModelCanary": (4, 16),
+    "Review": (4, 16),
     "Pusher": (1, 4),
 }
 
@@ -31,7 +35,7 @@ def set_resources(components: Iterable, accelerator: str | None) -> None:
 
     Args:
       components: The nodes of the pipeline.
-      accelerator: ``TYPE:COUNT`` of the Trainer, e.g. ``nvidia.com/gpu:1``; None for a CPU.
+      accelerator: ``TYPE:COUNT`` of the Trainer, e.g. ``nvidia.com/gpu:1``; one of them scores. None for a CPU.
 
     Raises:
       ConfigError: If the accelerator is not of that form.
@@ -41,11 +45,12 @@ def set_resources(components: Iterable, accelerator: str | None) -> None:
             continue
         cores, memory = RESOURCES[component.id]
         spec = ResourceSpec(cpu_limit=cores, memory_limit=memory)
-        if component.id == "Trainer" and accelerator:
+        if component.id in ("Trainer", "Scorer") and accelerator:
             device_type, _, count = accelerator.rpartition(":")
             if not device_type or not count.isdigit() or int(count) < 1:
                 raise ConfigError(f"--accelerator {accelerator}: wanted TYPE:COUNT, e.g. nvidia.com/gpu:1")
-            spec.accelerator.type, spec.accelerator.count = device_type, int(count)
+            spec.accelerator.type = device_type
+            spec.accelerator.count = int(count) if component.id == "Trainer" else 1
         component.with_platform_config(spec)
 
 

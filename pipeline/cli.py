@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from types import ModuleType
 
-from pipeline.commands import check, convert, demo, manifest, predict, prepare, recipes, run
+from pipeline.commands import check, convert, demo, manifest, models, predict, prepare, recipes, review, run
 from pipeline.console import Console, quiet
 
 _DISTRIBUTION, _GROUP = "vivit-tfx", "vivit.commands"
@@ -27,6 +27,8 @@ _COMMANDS = {
     "manifest": manifest,
     "check": check,
     "predict": predict,
+    "models": models,
+    "review": review,
     "recipes": recipes,
     "convert": convert,
 }

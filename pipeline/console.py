@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -119,3 +119,20 @@ def typed_path(path: str) -> str:
     """The shortest form of a path from the current folder."""
     relative = os.path.relpath(path) if os.path.isabs(path) else path
     return relative if not relative.startswith("..") else path
+
+
+def printable(text: str) -> str:
+    """Text without terminal control characters, which the name of a file or a class could contain."""
+    return text if text.isprintable() else repr(text)
+
+
+def aligned(rows: Sequence[Sequence[str]], widest: int) -> list[str]:
+    """Lines of a table; a value longer than `widest` does not widen its column for all. Values are printable."""
+    from rich.cells import cell_len
+
+    # Letters of some scripts take two cells, marks none.
+    widths = [min(widest, max(map(cell_len, column))) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(value + " " * (width - cell_len(value)) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

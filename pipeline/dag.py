@@ -8,16 +8,22 @@ from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
+from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.dsl.components.common.resolver import Resolver, ResolverStrategy
 from tfx.orchestration.pipeline import Pipeline
 
-from components.gates import baseline
+from components.gates.clip_hasher import ClipHasher
+from components.gates.evaluator import TableEvaluator
 from components.gates.example_validator import GatingExampleValidator
 from components.gates.model_canary import ModelCanary
+from components.gates.model_gate import ModelGate
+from components.gates.production import Production
+from components.gates.pusher import AtomicPusherExecutor
 from components.gates.quarantine_gate import QuarantineGate
+from components.gates.review import Review
+from components.gates.scorer import Scorer
 from components.ingest.example_gen import QUARANTINE_KEY, VideoExampleGen
-from models.evaluation.tfma_config import eval_config
+from components.registry.records import RunInfo
 from pipeline import settings
 from pipeline.beam import ingest_args, step_args
 from pipeline.data import PreparedData
@@ -32,7 +38,7 @@ def build_pipeline(
     data: PreparedData,
     *,
     workdir: str,
-    strategy: type[ResolverStrategy],
+    run: RunInfo,
     decoders: int,
     beam: Sequence[str] = (),
     last: str = "Pusher",
@@ -45,7 +51,7 @@ def build_pipeline(
       data: The prepared data set.
       workdir: Folder (any URI) of the run: models are pushed to ``pushed/``, which a model server watches, and
         ``checkpoints/`` outlives a killed Trainer.
-      strategy: How to find the latest blessed model, which the candidate is compared with.
+      run: What the run is called and what it changes, for the review.
       decoders: Clips decoded in parallel, where the step runs on one machine.
       beam: Beam options, as in `step_args`.
       last: Id of the last node that is built.
@@ -54,7 +60,7 @@ def build_pipeline(
     Raises:
       ConfigError: If a Beam option is wrong.
     """
-    nodes = _nodes(recipe, data, workdir, strategy, decoders, beam)
+    nodes = _nodes(recipe, data, workdir, run, decoders, beam)
     ids = [node.id for node in nodes]
     return Pipeline(
         pipeline_name=PIPELINE_NAME,
@@ -70,7 +76,7 @@ def _nodes(
     recipe: Recipe,
     data: PreparedData,
     workdir: str,
-    strategy: type[ResolverStrategy],
+    run: RunInfo,
     decoders: int,
     beam: Sequence[str],
 ) -> list[BaseNode]:
@@ -114,36 +120,47 @@ def _nodes(
         },
     )
 
-    baseline_model = Resolver(
-        strategy_class=strategy,
-        **{
-            baseline.MODEL_KEY: tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-            baseline.BLESSING_KEY: tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-        },
-        **(
-            {baseline.CANDIDATE_KEY: trainer.outputs["model"]}
-            if strategy is baseline.PreviousBlessedModelStrategy
-            else {}
-        ),
-    ).with_id("LatestBlessedModel")
-    evaluator = tfx.components.Evaluator(
-        examples=example_gen.outputs["examples"],
-        example_splits=[recipe.evaluation.split],
-        model=trainer.outputs["model"],
-        baseline_model=baseline_model.outputs[baseline.MODEL_KEY],
-        eval_config=eval_config(data.heads, data.slices, recipe.evaluation),
+    model, examples = trainer.outputs["model"], example_gen.outputs["examples"]
+    production = Production(model=model, pushed=os.path.join(workdir, "pushed"))
+    scorer = Scorer(
+        model=model,
+        production=production.outputs["production"],
+        examples=examples,
+        config=recipe.evaluation,
+        manifest_dir=data.manifest_dir,
+        kept=os.path.join(workdir, "scores"),
     )
-    canary = ModelCanary(model=trainer.outputs["model"], examples=example_gen.outputs["examples"])
-
+    predictions = scorer.outputs["predictions"]
+    evaluator = TableEvaluator(predictions=predictions).with_id("Evaluator")
+    model_gate = ModelGate(model=model, predictions=predictions, config=recipe.evaluation)
+    model_gate.add_upstream_node(evaluator)
+    canary = ModelCanary(model=model, examples=examples)
+    clip_hasher = ClipHasher(examples=examples)
+    review = Review(
+        predictions=predictions,
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        examples=examples,
+        quarantine=example_gen.outputs[QUARANTINE_KEY],
+        hashes=clip_hasher.outputs["hashes"],
+        blessing=model_gate.outputs["blessing"],
+        infra_blessing=canary.outputs["blessing"],
+        manifest_dir=data.manifest_dir,
+        workdir=workdir,
+        run=run,
+    )
     pusher = tfx.components.Pusher(
-        model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        model=model,
+        model_blessing=model_gate.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=os.path.join(workdir, "pushed"))
         ),
+        custom_config={"workdir": workdir, "approval": recipe.push.approval},
+        custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPusherExecutor),
     )
+    pusher.add_upstream_node(review)
     return [
-        example_gen, quarantine_gate, statistics_gen, schema_gen, example_validator, transform, trainer, baseline_model,
-        evaluator, canary, pusher,
+        example_gen, quarantine_gate, statistics_gen, schema_gen, example_validator, transform, trainer, production,
+        scorer, evaluator, model_gate, canary, clip_hasher, review, pusher,
     ]  # fmt: skip

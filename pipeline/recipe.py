@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 
+from components.evaluation.config import EvaluationConfig, PushConfig
 from components.ingest.config import IngestConfig
 from components.media.config import DecodeConfig, part
+from components.registry.records import RunInfo
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import LearningConfig, PaceConfig, TrainConfig, TrainerConfig, WeightsConfig
 from pipeline import recipes, settings
 from schemas.features import DEFAULT_HEAD, Storage
@@ -49,6 +51,7 @@ class Recipe:
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    push: PushConfig = PushConfig()
 
     def weights_config(self, heads: Iterable[str]) -> WeightsConfig:
         """What the weights depend on."""
@@ -87,6 +90,22 @@ def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
             raise settings.ConfigError(f"--set {text}: wanted key=value, e.g. --set train.steps=200")
         pairs[key.strip()] = value.strip()
     return settings.override(importlib.import_module(f"{recipes.__name__}.{name}").RECIPE, pairs)
+
+
+def describe(name: str, recipe: Recipe, *, source: str, label: str = "") -> RunInfo:
+    """Describes a run of a recipe with its settings."""
+    config = dataclasses.asdict(recipe)
+    published, used = (dict(_leaves(values)) for values in (dataclasses.asdict(load_recipe(name)), config))
+    changes = {key: (published[key], used[key]) for key in used if published[key] != used[key]}
+    return RunInfo(name, changes, config, source, label, recipe.push.approval)
+
+
+def _leaves(values: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, json.dumps(value)
 
 
 def heads_of(recipe: Recipe) -> tuple[str, ...]:

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import tensorflow_model_analysis as tfma
 from ml_metadata.proto import metadata_store_pb2
 
+from components.evaluation.assessment import Assessment, Scored
+from components.evaluation.gate import in_words
 from components.gates.model_canary import DETAIL_PROPERTY
+from components.gates.model_gate import read_assessment
+from components.gates.pusher import DETAIL_PROPERTY as PUSH_DETAIL
+from components.gates.review import PAGE_PROPERTY
 from components.ingest.config import IngestConfig
 from components.ingest.example_gen import QUARANTINE_KEY
 from components.ingest.quarantine import read_quarantine, read_summary
 from components.manifest.reader import Manifest
-from models.evaluation.tfma_config import LOSS, TOP_1, TOP_5, joint_name
 from pipeline.console import typed_command, typed_path
 from pipeline.local import NodeResult
 from pipeline.recipe import Recipe
-from schemas import serving
 
 _MANY = 12
+_SHOWN = {"top_5": "top-5", "macro_top_1": "macro", "ece": "calibration error", "loss": "loss"}
 
 
 def summary(recipe: Recipe, manifest: Manifest, results: Mapping[str, NodeResult]) -> str:
     """The lines printed after a run."""
     cached = sum(result.cached for result in results.values())
     seconds = sum(result.seconds for result in results.values())
+    assessment = read_assessment(results["ModelGate"].outputs["blessing"][0].uri)
     return "\n".join(
         [
             "",
             "Summary",
             *_data_lines(manifest, recipe.ingest, results["VideoExampleGen"]),
-            *_accuracy_lines(recipe, manifest, results["Evaluator"]),
-            *_gate_lines(results),
+            *_accuracy_lines(assessment),
+            *_gate_lines(assessment, results),
+            *_page_lines(results),
             f"  steps     {len(results) - cached} ran, {cached} unchanged from cache, {seconds:.0f} s in all",
             "",
             *_try_lines(manifest, results["Pusher"]),
@@ -71,66 +76,71 @@ def _data_lines(manifest: Manifest, ingest: IngestConfig, example_gen: NodeResul
 
 
 def overall_metrics(evaluation: metadata_store_pb2.Artifact) -> dict[str, dict[str, float]]:
-    """Metrics over all clips: output name -> metric -> value."""
+    """The candidate's metrics over all clips, as TFMA has them: output name -> metric -> value."""
     result = tfma.load_eval_result(evaluation.uri)
     ((_, outputs),) = [(key, value) for key, value in result.slicing_metrics if key == ()]
-    return {
-        output: {name: value["doubleValue"] for name, value in by_key[""].items() if "doubleValue" in value}
-        for output, by_key in outputs.items()
-    }
+    return {output: dict(_numbers(by_key[""])) for output, by_key in outputs.items()}
 
 
-def _accuracy_lines(recipe: Recipe, manifest: Manifest, evaluator: NodeResult) -> list[str]:
-    metrics = overall_metrics(evaluator.outputs["evaluation"][0])
-    num_classes = {head: len(manifest.classes(head)) for head in manifest.heads}
-    if len(manifest.heads) > 1:
-        num_classes[joint_name(manifest.heads)] = math.prod(num_classes.values())
+def _numbers(metrics: Mapping[str, Mapping]) -> Iterator[tuple[str, float]]:
+    for name, value in metrics.items():
+        if "doubleValue" in value:
+            yield name, value["doubleValue"]
+        elif "boundedValue" in value:
+            yield name, value["boundedValue"]["value"]
+
+
+def _accuracy_lines(assessment: Assessment) -> list[str]:
     lines = []
-    for name, classes in num_classes.items():
-        views, centre = metrics[name], metrics[serving.centre_view(name)]
-        top_5 = f", top-5 {views[TOP_5]:.2f}" if classes > 5 else ""
-        loss = f", loss {views[LOSS]:.2f}" if LOSS in views else ""
+    views = "x".join(map(str, assessment.views))
+    for scored in assessment.scored:
+        figures = {figure.metric: figure.candidate for figure in scored.figures}
+        top_1, centre = figures["top_1"], figures["centre_top_1"]
+        rest = [f"{centre.value:.2f} (1x1)"]
+        rest += [f"{name} {figures[name_of].value:.2f}" for name_of, name in _SHOWN.items() if name_of in figures]
         lines.append(
-            f"  accuracy  {name}: top-1 {views[TOP_1]:.2f} ({recipe.views} views), {centre[TOP_1]:.2f} (1x1)"
-            f"{top_5}{loss}, on {recipe.evaluation.split}"
+            f"  accuracy  {scored.name}: top-1 {top_1.value:.2f} ({views} views; {top_1.low:.2f} to {top_1.high:.2f}), "
+            f"{', '.join(rest)}, on {assessment.split}"
         )
     return lines
 
 
-def _gate_lines(results: Mapping[str, NodeResult]) -> list[str]:
-    evaluator = results["Evaluator"]
-    blessed = _int(evaluator.outputs["blessing"][0], "blessed") == 1
-    compared = _int(evaluator.outputs["blessing"][0], "baseline_model_id")
-    against = "the model in production" if compared else "its thresholds alone: no model is in production yet"
+def _gate_lines(assessment: Assessment, results: Mapping[str, NodeResult]) -> list[str]:
+    against = (
+        f"version {assessment.production}" if assessment.production else "its thresholds alone: nothing is served yet"
+    )
+    lines = [f"  blessing  {'BLESSED' if assessment.blessed else 'NOT BLESSED'}, compared with {against}"]
+    lines += [f"            {reason}" for reason in assessment.reasons]
+    for scored in assessment.scored:
+        lines += _comparison_lines(scored)
+    lines += [f"            note: {note}" for note in assessment.notes]
     canary = results["ModelCanary"].outputs["blessing"][0]
     serves = "serves" if _int(canary, "blessed") == 1 else "DOES NOT SERVE"
-    pushed = results["Pusher"].outputs["pushed_model"][0]
-    reasons = [] if blessed else refusals(evaluator.outputs["evaluation"][0])
-    return [
-        f"  blessing  {'BLESSED' if blessed else 'NOT BLESSED'}, compared with {against}",
-        *(f"            {reason}" for reason in reasons),
-        f"  canary    {serves}: {_text(canary, DETAIL_PROPERTY)}",
-        f"  pushed    {typed_path(_text(pushed, 'pushed_destination')) if _int(pushed, 'pushed') else 'nothing'}",
-    ]
+    return [*lines, f"  canary    {serves}: {_text(canary, DETAIL_PROPERTY)}"]
 
 
-def refusals(evaluation: metadata_store_pb2.Artifact) -> list[str]:
-    """Why an evaluation did not bless its model, one line per threshold that failed."""
-    result = tfma.load_validation_result(evaluation.uri)
-    lines = []
-    for by_slice in result.metric_validations_per_slice:
-        for failure in by_slice.failures:
-            key, value = failure.metric_key, failure.metric_value.double_value.value
-            threshold = failure.metric_threshold
-            if key.is_diff:
-                allowed = threshold.change_threshold.absolute.value
-                reason = f"changed by {value:+.3f} against the model in production; at least {allowed:+.3f} is required"
-            else:
-                reason = f"is {value:.3f}; at least {threshold.value_threshold.lower_bound.value:.3f} is required"
-            lines.append(f"{key.output_name}: {key.name} {reason}")
-    for missing in result.missing_slices:
-        lines.append(f"no clip in the slice {missing}")
+def _comparison_lines(scored: Scored) -> list[str]:
+    found = scored.comparison
+    if not found:
+        return []
+    change = in_words(scored.figure("top_1").difference, signed=True)
+    needed = f"; {found.clips_needed} clips would be needed to tell" if found.clips_needed else ""
+    clips = f"{found.clips} clips, {found.won} won, {found.lost} lost"
+    lines = [f"            {scored.name}: {found.verdict}: {change} on {clips}, p {found.p_value:.2g}{needed}"]
+    for group in scored.groups:
+        if group.significant:
+            change = in_words(group.top_1.difference, signed=True)
+            lines.append(f"            {scored.name}: {group.column} {group.value} is {group.significant}: {change}")
     return lines
+
+
+def _page_lines(results: Mapping[str, NodeResult]) -> list[str]:
+    pushed = results["Pusher"].outputs["pushed_model"][0]
+    state = typed_path(_text(pushed, "pushed_destination")) if _int(pushed, "pushed") else "nothing"
+    if reason := _text(pushed, PUSH_DETAIL):
+        state = f"nothing: {reason}"
+    review = results["Review"].outputs["review"][0]
+    return [f"  pushed    {state}", f"  review    {typed_path(_text(review, PAGE_PROPERTY))}"]
 
 
 def _try_lines(manifest: Manifest, pusher: NodeResult) -> list[str]:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tfx.orchestration import metadata
 
-from components.gates.baseline import PreviousBlessedModelStrategy
+from components.registry.records import RunInfo
 from pipeline.beam import step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import PreparedData, prepare
 from pipeline.local import NodeResult, run_pipeline
-from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe import Recipe, describe, load_recipe
 from pipeline.report import summary
 from pipeline.settings import ConfigError
 
@@ -24,6 +24,7 @@ def run(
     recipe: str,
     overrides: Iterable[str] = (),
     beam: Sequence[str] = (),
+    label: str = "",
     echo: Callable[[str], None] = print,
 ) -> Mapping[str, NodeResult]:
     """Runs a recipe on a data set.
@@ -34,6 +35,7 @@ def run(
       recipe: Name of the recipe.
       overrides: ``key=value`` settings.
       beam: Beam options, as in `step_args`.
+      label: What the user calls this run, for the reviewer.
       echo: Called with each line for the user.
 
     Returns:
@@ -58,7 +60,8 @@ def run(
     echo(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
     if manifest.unreadable:
         echo(f"      {len(manifest.unreadable)} of them have no file that can be read; they go to the quarantine")
-    results = run_nodes(settings, prepared, workdir, echo, beam=beam)
+    info = describe(recipe, settings, source=data, label=label)
+    results = run_nodes(settings, prepared, workdir, echo, info, beam=beam)
     echo(summary(settings, manifest, results))
     return results
 
@@ -68,6 +71,7 @@ def run_nodes(
     data: PreparedData,
     workdir: str,
     echo: Callable[[str], None],
+    info: RunInfo,
     *,
     last: str = "Pusher",
     beam: Sequence[str] = (),
@@ -83,7 +87,7 @@ def run_nodes(
         recipe,
         data,
         workdir=workdir,
-        strategy=PreviousBlessedModelStrategy,
+        run=info,
         decoders=len(os.sched_getaffinity(0)),
         beam=beam,
         last=last,

@@ -6,10 +6,13 @@ The exporter writes it; the evaluation, the canary and `vivit predict` read it.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 # Serialised raw examples, string [B] -> per head `logits`, `probabilities`, `classes`, averaged over all views.
@@ -18,10 +21,27 @@ EXAMPLES_INPUT = "examples"
 # JPEG frames, string [B, N], "" where a clip has fewer than N -> the same outputs.
 FRAMES_SIGNATURE = "frames"
 FRAMES_INPUT = "frames"
-# Serialised raw examples -> per head the probabilities over all views, and over the centre view alone.
-EVALUATION_SIGNATURE = "evaluation"
-# Serialised raw examples -> class id per head.
-TRANSFORM_SIGNATURE = "transform_features"
+# What `serving_default` does, in two halves, so that a scorer decodes ahead and fills an accelerator:
+# Serialised raw examples, string [B] -> `clips`, uint8 [B, V + 1, T, H, W, 3]: all views, and last the centre view.
+VIEWS_SIGNATURE = "views"
+# Clips, uint8 [N, T, H, W, 3] -> `logits` of each head, [N, K].
+NETWORK_SIGNATURE = "network"
+CLIPS = "clips"
+# Clips, uint8 [N, T, H, W, 3] -> `attention`, float32 [N, t, h, w]: how much each tubelet contributed; the sum of each
+# clip is 1. Only where the network is a ViViT.
+ATTENTION_SIGNATURE = "attention"
+ATTENTION = "attention"
+SIGNATURES = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, VIEWS_SIGNATURE, NETWORK_SIGNATURE)
+# Requests that a model server runs before it takes traffic: TFRecords of TensorFlow Serving's PredictionLog.
+WARMUP_REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
+
+# Of float32 on CPUs: sums in another order differ in the last digits.
+_FLOAT32_TOLERANCE = 1e-4
+# Of bfloat16, and of TF32 on a GPU: a share of the logits' spread, for rounding grows with it. The same network rounds
+# in other places when it is a graph: its logits then differ by up to 0.008 of their spread (all four variants of
+# ViViT in bfloat16 on a CPU, 2 to 12 layers, 2 to 400 classes). Six times that leaves room for depth and for another
+# device. It hides no wrong weight, which its digest shows; another preprocessing or order of classes moves logits more.
+_ROUNDED_TOLERANCE = 0.05
 
 _CARD = os.path.join("assets.extra", "vivit.json")
 _EXPECTED = os.path.join("assets.extra", "expected_logits.json")
@@ -56,12 +76,14 @@ class ModelCard:
       views: Temporal and spatial views that are averaged, e.g. (4, 3).
       ingest: The ingest configuration; `vivit predict` stores videos with the same one.
       config: The resolved configuration of the training run, for the reader.
+      training: How it went: seconds, steps, devices, and versions of libraries by name; empty if nobody knows.
     """
 
     classes: dict[str, list[str]]
     views: tuple[int, int]
     ingest: dict[str, Any]
     config: dict[str, Any]
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def write(self, model_dir: str) -> None:
         """Writes the card into a SavedModel."""
@@ -81,6 +103,29 @@ class ModelCard:
         return dataclasses.replace(card, views=tuple(card.views))
 
 
+@dataclasses.dataclass(frozen=True, order=True)
+class Weight:
+    """One weight, without its values.
+
+    Attributes:
+      shape: Its shape.
+      sha256: Digest of its dtype, shape and bytes.
+    """
+
+    shape: tuple[int, ...]
+    sha256: str
+
+
+def weights_of(variables: Iterable[Any]) -> tuple[Weight, ...]:
+    """The weights of TensorFlow or Keras variables, sorted: names and order differ once a model is saved."""
+    return tuple(sorted(_weight_of(variable.numpy()) for variable in variables))
+
+
+def compute_device() -> str:
+    """Where this process computes: "TPU", "GPU" or "CPU"."""
+    return next((kind for kind in ("TPU", "GPU") if tf.config.list_logical_devices(kind)), "CPU")
+
+
 @dataclasses.dataclass(frozen=True)
 class ExpectedLogits:
     """The trainer's own logits for some clips of the evaluation split, which the served model must reproduce.
@@ -88,10 +133,22 @@ class ExpectedLogits:
     Attributes:
       views: Logits over all views: clip id -> head -> K floats.
       centre: Logits over the centre view: clip id -> head -> K floats.
+      dtype: Of the network's matrix products, "float32" or "bfloat16".
+      device: Where the trainer computed the logits, see `compute_device`.
+      weights: All weights that the logits follow from, see `weights_of`; None in files from before they were written.
     """
 
     views: dict[str, dict[str, list[float]]]
     centre: dict[str, dict[str, list[float]]]
+    dtype: str = "float32"
+    device: str = "CPU"
+    weights: tuple[Weight, ...] | None = None
+
+    def tolerance(self, logits: np.ndarray, device: str) -> float:
+        """The largest difference from the trainer's logits of a head, [n, K], that rounding explains on a device."""
+        if self.dtype == "float32" and {self.device, device} == {"CPU"}:
+            return _FLOAT32_TOLERANCE
+        return max(_FLOAT32_TOLERANCE, _ROUNDED_TOLERANCE * float(np.ptp(logits)))
 
     def write(self, model_dir: str) -> None:
         """Writes them into a SavedModel."""
@@ -100,7 +157,17 @@ class ExpectedLogits:
     @classmethod
     def read(cls, model_dir: str) -> ExpectedLogits:
         """Reads them from a SavedModel."""
-        return cls(**_read_json(os.path.join(model_dir, _EXPECTED)))
+        expected = cls(**_read_json(os.path.join(model_dir, _EXPECTED)))
+        if expected.weights is None:
+            return expected
+        weights = (Weight(tuple(weight["shape"]), weight["sha256"]) for weight in expected.weights)
+        return dataclasses.replace(expected, weights=tuple(weights))
+
+
+def _weight_of(values: np.ndarray) -> Weight:
+    digest = hashlib.sha256(f"{values.dtype.name} {values.shape}\n".encode())
+    digest.update(values.tobytes())
+    return Weight(values.shape, digest.hexdigest())
 
 
 def _write_json(path: str, value: dict[str, Any]) -> None:

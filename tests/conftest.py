@@ -24,7 +24,12 @@ TINY = (
     "views.temporal=2",
 )
 # What the network learns does not matter: any model may go out.
-UNGATED = ("train.epochs=1", "evaluation.min_top_1=0", "evaluation.max_top_1_drop=1")
+UNGATED = (
+    "train.epochs=1",
+    "evaluation.beat_commonest=false",
+    "evaluation.min_top_1=0",
+    "evaluation.max_top_1_drop=1",
+)
 
 
 TWO_HEADS = ("data.heads=verb,noun", 'data.slices=["background"]')

@@ -1,24 +1,32 @@
 """Proves, in a process of its own, that a SavedModel loads and serves: ``python -m components.gates.serving_check``.
 
 Every signature runs on real clips, and its logits are compared with those that the trainer computed with its own input
-pipeline and network. Imports TensorFlow and the contract only, as a model server would.
+pipeline and network. Where rounding hides a difference in the logits, as in bfloat16, the weights do not: each one is
+the trainer's, bit by bit. Imports TensorFlow and the contract only, as a model server would.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 
 from schemas import features, serving
 
-# Sums in another order differ in the last digits of a float32.
-TOLERANCE = 1e-4
+# The signatures whose logits follow from the weights.
+_WEIGHTED = (serving.EXAMPLES_SIGNATURE, serving.FRAMES_SIGNATURE, serving.NETWORK_SIGNATURE)
+# Views of a clip that `network` takes at a time, for the memory of large networks.
+_CLIPS_PER_CALL = 4
+
+# A raw example, serialised and parsed.
+Clip = tuple[bytes, tf.train.Example]
 
 
 class ServingError(RuntimeError):
@@ -26,7 +34,7 @@ class ServingError(RuntimeError):
 
 
 def check_model(model_dir: str, examples: Iterable[bytes]) -> str:
-    """Runs every signature of a SavedModel and compares.
+    """Runs every signature of a SavedModel and compares; runs its warm-up requests.
 
     Args:
       model_dir: The SavedModel.
@@ -41,38 +49,120 @@ def check_model(model_dir: str, examples: Iterable[bytes]) -> str:
     card, expected = serving.ModelCard.read(model_dir), serving.ExpectedLogits.read(model_dir)
     served = tf.saved_model.load(model_dir)
     clips = _find(examples, expected.views)
-    batch = tf.constant([example for example, _ in clips.values()])
+    _check_classes(card, clips)
+    weights = _check_weights(served, expected)
+    largest = _check_logits(served, card, expected, clips)
+    warmup = _replay_warmup(served, os.path.join(model_dir, serving.WARMUP_REQUESTS))
+    logits = (
+        f"{len(clips)} clips through {len(serving.SIGNATURES)} signatures, logits within {largest:.1e} of the trainer's"
+    )
+    return ", ".join([logits, weights, *warmup])
 
-    outputs = _run(served, serving.EXAMPLES_SIGNATURE, {serving.EXAMPLES_INPUT: batch})
-    frames = _padded([_frames(example) for _, example in clips.values()])
-    from_frames = _run(served, serving.FRAMES_SIGNATURE, {serving.FRAMES_INPUT: frames})
-    evaluated = _run(served, serving.EVALUATION_SIGNATURE, {serving.EXAMPLES_INPUT: batch})
-    ids = _run(served, serving.TRANSFORM_SIGNATURE, {serving.EXAMPLES_INPUT: batch})
 
-    largest = 0.0
+def _check_classes(card: serving.ModelCard, clips: Mapping[str, Clip]) -> None:
     for head, classes in card.classes.items():
+        for _, example in clips.values():
+            name = example.features.feature[features.label_key(head)].bytes_list.value[0].decode()
+            if name not in classes:
+                raise ServingError(f"head {head!r}: class {name!r} is unknown to the model")
+
+
+def _check_weights(served, expected: serving.ExpectedLogits) -> str:
+    if expected.weights is None:
+        return "weights not compared: the trainer left no digests"
+    for name in _WEIGHTED:
+        ours, theirs = (
+            collections.Counter(weights)
+            for weights in (serving.weights_of(_signature(served, name).variables), expected.weights)
+        )
+        # A changed weight is in both differences, a missing or an additional one in one of them.
+        lacking, foreign = theirs - ours, ours - theirs
+        if different := max(lacking, foreign, key=collections.Counter.total):
+            shapes = ", ".join(map(str, sorted({weight.shape for weight in different})))
+            raise ServingError(f"{name}: {different.total()} weight(s) are not the trainer's, of shape {shapes}")
+    return f"{len(expected.weights)} weights equal"
+
+
+def _check_logits(
+    served, card: serving.ModelCard, expected: serving.ExpectedLogits, clips: Mapping[str, Clip]
+) -> float:
+    """Returns the largest difference."""
+    batch = tf.constant([serialized for serialized, _ in clips.values()])
+    frames = _padded([_frames(example) for _, example in clips.values()])
+    examples_outputs = _run(served, serving.EXAMPLES_SIGNATURE, {serving.EXAMPLES_INPUT: batch})
+    frames_outputs = _run(served, serving.FRAMES_SIGNATURE, {serving.FRAMES_INPUT: frames})
+    each_view = _logits_of_views(served, batch)
+
+    device, largest = serving.compute_device(), 0.0
+    for head, classes in card.classes.items():
+        key = serving.logits_key(head)
         over_views = np.array([expected.views[clip][head] for clip in clips], np.float32)
         centre = np.array([expected.centre[clip][head] for clip in clips], np.float32)
         for name, got, wanted in (
-            (serving.EXAMPLES_SIGNATURE, outputs[serving.logits_key(head)], over_views),
-            (serving.FRAMES_SIGNATURE, from_frames[serving.logits_key(head)], over_views),
-            (serving.EVALUATION_SIGNATURE, evaluated[head], _softmax(over_views)),
-            (f"{serving.EVALUATION_SIGNATURE}, centre view", evaluated[serving.centre_view(head)], _softmax(centre)),
+            (serving.EXAMPLES_SIGNATURE, examples_outputs[key], over_views),
+            (serving.FRAMES_SIGNATURE, frames_outputs[key], over_views),
+            (f"{serving.NETWORK_SIGNATURE} over all views", each_view[key][:, :-1].mean(axis=1), over_views),
+            (f"{serving.NETWORK_SIGNATURE}, centre view", each_view[key][:, -1], centre),
         ):
-            largest = max(largest, _compare(name, head, got, wanted))
-        served_names = {tuple(name.decode() for name in names) for names in outputs[serving.classes_key(head)]}
-        if served_names != {tuple(classes)}:
-            raise ServingError(f"head {head!r} serves other class names than the model card: {served_names}")
-        for (_, example), class_id in zip(clips.values(), ids[features.label_id_key(head)], strict=True):
-            name = example.features.feature[features.label_key(head)].bytes_list.value[0].decode()
-            if class_id < 0:
-                raise ServingError(f"head {head!r}: class {name!r} is unknown to the model")
-            if classes[class_id] != name:
-                raise ServingError(f"head {head!r}: class {name!r} became id {class_id}, {classes[class_id]!r}")
-    return f"{len(clips)} clips through 4 signatures, logits within {largest:.1e} of the trainer's"
+            tolerance = expected.tolerance(wanted, device)
+            largest = max(largest, _compare(f"{name}, head {head!r}", got, wanted, tolerance))
+        for outputs in (examples_outputs, frames_outputs):
+            names = {tuple(name.decode() for name in row) for row in outputs[serving.classes_key(head)]}
+            if names != {tuple(classes)}:
+                raise ServingError(f"head {head!r} serves other class names than the model card: {names}")
+    return largest
 
 
-def _find(examples: Iterable[bytes], ids: Iterable[str]) -> dict[str, tuple[bytes, tf.train.Example]]:
+def _logits_of_views(served, examples: tf.Tensor) -> dict[str, np.ndarray]:
+    """Logits [B, V + 1, K] by key: all views and, last, the centre view."""
+    rows = []
+    for example in examples:
+        (views,) = _run(served, serving.VIEWS_SIGNATURE, {serving.EXAMPLES_INPUT: example[tf.newaxis]})[serving.CLIPS]
+        parts = [
+            _run(
+                served, serving.NETWORK_SIGNATURE, {serving.CLIPS: tf.constant(views[start : start + _CLIPS_PER_CALL])}
+            )
+            for start in range(0, len(views), _CLIPS_PER_CALL)
+        ]
+        rows.append({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def _replay_warmup(served, path: str) -> list[str]:
+    """Runs the warm-up requests as a model server does when it loads a model; returns what ran, in words.
+
+    Raises:
+      ServingError: Where one fails, or answers with NaN or infinity.
+    """
+    if not tf.io.gfile.exists(path):
+        return []
+    # Only a model with warm-up requests needs TensorFlow Serving's messages.
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    replayed = skipped = 0
+    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.WhichOneof("log_type") != "predict_log":
+            skipped += 1
+            continue
+        _replay(served, log.predict_log.request, f"warm-up request {replayed + skipped + 1}")
+        replayed += 1
+    return [f"{replayed} warm-up requests replayed, {skipped} of other kinds skipped"]
+
+
+def _replay(served, request, title: str) -> None:
+    """Runs one PredictRequest."""
+    name = request.model_spec.signature_name or serving.EXAMPLES_SIGNATURE
+    try:
+        outputs = _run(served, name, {key: tf.constant(tf.make_ndarray(v)) for key, v in request.inputs.items()})
+    except (ServingError, tf.errors.OpError, TypeError, ValueError) as error:
+        raise ServingError(f"{title}, signature {name!r}, fails: {error}") from error
+    for key, value in outputs.items():
+        if np.issubdtype(value.dtype, np.floating) and not np.all(np.isfinite(value)):
+            raise ServingError(f"{title}, signature {name!r}: {key} is not finite")
+
+
+def _find(examples: Iterable[bytes], ids: Iterable[str]) -> dict[str, Clip]:
     missing, found = set(ids), {}
     for serialized in examples:
         example = tf.train.Example.FromString(serialized)
@@ -96,26 +186,32 @@ def _padded(frames: Sequence[Sequence[bytes]]) -> tf.Tensor:
     return tf.constant([[*clip, *[b""] * (longest - len(clip))] for clip in frames])
 
 
-def _run(served, name: str, inputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+def _signature(served, name: str):
     if name not in served.signatures:
         raise ServingError(f"no signature {name!r}; the model has {', '.join(served.signatures)}")
-    return {key: value.numpy() for key, value in served.signatures[name](**inputs).items()}
+    return served.signatures[name]
 
 
-def _compare(name: str, head: str, got: np.ndarray, wanted: np.ndarray) -> float:
+def _run(served, name: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    return {key: value.numpy() for key, value in _signature(served, name)(**inputs).items()}
+
+
+def _compare(title: str, got: np.ndarray, wanted: np.ndarray, tolerance: float) -> float:
+    """Largest difference of logits [n, K].
+
+    Raises:
+      ServingError: Where it is over the tolerance, or another class is first and no near tie explains it.
+    """
     if got.shape != wanted.shape:
-        raise ServingError(f"{name}, head {head!r}: shape {got.shape}; the trainer had {wanted.shape}")
+        raise ServingError(f"{title}: shape {got.shape}; the trainer had {wanted.shape}")
     difference = float(np.max(np.abs(got - wanted)))
-    if not difference <= TOLERANCE:  # NaN fails too.
-        raise ServingError(
-            f"{name}, head {head!r}: {difference:.2e} from the trainer's; at most {TOLERANCE} is allowed"
-        )
+    if not difference <= tolerance:  # NaN fails too.
+        raise ServingError(f"{title}: {difference:.2e} from the trainer's; at most {tolerance:.2g} is allowed")
+    for row, trained in zip(got, wanted, strict=True):
+        margin = trained.max() - trained[row.argmax()]
+        if margin > tolerance:
+            raise ServingError(f"{title}: another class is first, which the trainer had {margin:.2e} below its first")
     return difference
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
 def _records(folder: str) -> Iterable[bytes]:
@@ -131,7 +227,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         verdict = {"ok": True, "detail": check_model(arguments.model, _records(arguments.examples))}
-    except (ServingError, tf.errors.OpError, OSError, ValueError, KeyError) as error:
+    except (ServingError, message.DecodeError, tf.errors.OpError, OSError, ValueError, KeyError) as error:
         verdict = {"ok": False, "detail": f"{type(error).__name__}: {error}"}
     print(json.dumps(verdict))
     return 0

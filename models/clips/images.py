@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from models.clips.sampling import ClipConfig, ViewsConfig, view_indices
+from models.clips.sampling import CENTRE_VIEW, ClipConfig, ViewsConfig, view_indices
 
 
 def stored_frames(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
@@ -127,7 +127,7 @@ def spatial_views(frames: tf.Tensor, size: int, spatial: int) -> tf.Tensor:
     return central_crop(frames, size)[tf.newaxis] if spatial == 1 else three_crops(frames, size)
 
 
-def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig) -> tf.Tensor:
+def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig, and_centre: bool = False) -> tf.Tensor:
     """All views of one video, for evaluation and serving.
 
     Each stored frame is decoded and resized at most once, however many views use it.
@@ -136,6 +136,7 @@ def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig) -> tf.Te
       frames: string [n] of JPEG bytes, or uint8 [n, h, w, 3].
       clip: Length, stride and sizes.
       views: Number of clips and crops; 1x1 is the middle clip with the central crop.
+      and_centre: Adds that middle clip with the central crop as the last view.
 
     Returns:
       uint8 [V, T, S, S, 3]; crop 0 with every clip first, then crop 1, then crop 2 (spec §4.5).
@@ -143,14 +144,19 @@ def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig) -> tf.Te
     Raises:
       tf.errors.InvalidArgumentError: no frames, or bytes that are no JPEG.
     """
+    wanted = (views, CENTRE_VIEW) if and_centre else (views,)
     # The GPU's resize rounds differently, and truncation turns that into a whole grey level.
     with tf.device("CPU:0"):
-        indices = tf.reshape(view_indices(tf.shape(frames)[0], clip, views.temporal), [-1])
-        used, position = tf.unique(indices)
+        indices = [tf.reshape(view_indices(tf.shape(frames)[0], clip, each.temporal), [-1]) for each in wanted]
+        used, position = tf.unique(tf.concat(indices, axis=0))
         decoded = resize_smallest(tf.gather(frames, used), clip.min_resize)
-        crops = spatial_views(decoded, clip.crop_size, views.spatial)
-        sampled = tf.gather(crops, position, axis=1)
-        return tf.reshape(sampled, [views.count, *clip.shape, 3])
+        made = []
+        for each, at in zip(
+            wanted, tf.split(position, [each.temporal * clip.num_frames for each in wanted]), strict=True
+        ):
+            sampled = tf.gather(spatial_views(decoded, clip.crop_size, each.spatial), at, axis=1)
+            made.append(tf.reshape(sampled, [each.count, *clip.shape, 3]))
+        return tf.concat(made, axis=0)
 
 
 def normalise(pixels: tf.Tensor) -> tf.Tensor:

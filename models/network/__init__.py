@@ -1,1 +1,1 @@
-"""The ViViT family: layers, the four variants, and their cost. Keras alone."""
+"""The ViViT family: layers, the four variants, their cost, and where they look. Keras on TensorFlow alone."""

@@ -137,13 +137,45 @@ class Attention(keras.layers.Layer):
             return self.out(ops.concatenate([over_time, over_space], axis=-2))
         return self.out(self._attend(query, key, value, self.axis, training))
 
+    def spread(self, shares, tokens):
+        """Spreads shares of the tokens that come out over those that they attend to, by the heads' mean weights.
+
+        The product of the shares, as a row, with the mean over heads of the attention weights of `call` at inference.
+        No more is formed than the weights of all heads, [B, heads, N, N] over N, [B, N, heads, T, T] over T.
+
+        Args:
+          shares: float32 [B, N] or [B, T, N]; N = 1 for the first token only.
+          tokens: As in `call`.
+
+        Returns:
+          float32 [B, N] or [B, T, N], with the sum of the shares given.
+        """
+        query, key = self.query(tokens[..., :1, :] if self.first_token_only else tokens), self.key(tokens)
+        if self.axis == "time_and_space":
+            half = self.num_heads // 2
+            over_time = self._spread(shares, query[..., :half, :], key[..., :half, :], "time")
+            return (over_time + self._spread(shares, query[..., half:, :], key[..., half:, :], "space")) / 2
+        return self._spread(shares, query, key, self.axis)
+
     def _attend(self, query, key, value, axis, training):
         """Attends over T or N of [B, T, N, heads, D / heads], or over N of [B, N, heads, D / heads]."""
         length = -3 if axis == "space" else -4
         query, key, value = (ops.moveaxis(x, length, -2) for x in (query, key, value))
-        scores = ops.matmul(query * (query.shape[-1] ** -0.5), ops.swapaxes(key, -1, -2))
-        weights = ops.cast(ops.softmax(ops.cast(scores, "float32")), value.dtype)
+        weights = ops.cast(_attention_weights(query, key), value.dtype)
         return ops.moveaxis(ops.matmul(self.dropout(weights, training=training), value), -2, length)
+
+    def _spread(self, shares, query, key, axis):
+        """Spreads shares [B, T, N] over T or N, or [B, N] over N; query and key as in `_attend`."""
+        length = -3 if axis == "space" else -4
+        weights = _attention_weights(*(ops.moveaxis(x, length, -2) for x in (query, key)))
+        rows = ops.moveaxis(shares, length + 2, -1)[..., None, None, :]
+        return ops.moveaxis(ops.mean(ops.matmul(rows, weights), axis=(-3, -2)), -1, length + 2)
+
+
+def _attention_weights(query, key):
+    """Weights float32 [..., queries, keys] of queries and keys [..., tokens, D / heads]."""
+    scores = ops.matmul(query * (query.shape[-1] ** -0.5), ops.swapaxes(key, -1, -2))
+    return ops.softmax(ops.cast(scores, "float32"))
 
 
 @register
@@ -327,9 +359,13 @@ class FactorizedSelfAttentionBlock(keras.layers.Layer):
     def call(self, tokens, training=False):
         """Returns tokens of the shape given, float32."""
         for axis in self.order:
-            branch = ops.cast(self.attentions[axis](self.norms[axis](tokens), training=training), tokens.dtype)
-            tokens = tokens + self.dropouts[axis](branch, training=training)
+            tokens = self.attend(axis, tokens, training)
         return tokens + ops.cast(self.mlp(self.mlp_norm(tokens), training=training), tokens.dtype)
+
+    def attend(self, axis, tokens, training=False):
+        """Returns tokens after the attention over one axis, "time" or "space", with its residual connection."""
+        branch = ops.cast(self.attentions[axis](self.norms[axis](tokens), training=training), tokens.dtype)
+        return tokens + self.dropouts[axis](branch, training=training)
 
 
 def block_policy(compute_dtype: str) -> str:

@@ -6,6 +6,7 @@ one of the reference implementation (google-research/scenic, projects/vivit), an
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
@@ -209,15 +210,20 @@ class Encoder(keras.layers.Layer):
 
     def call(self, tokens, training=False):
         """Returns tokens of the shape given."""
+        return collections.deque(self.stages(tokens, training), maxlen=1).pop()
+
+    def stages(self, tokens, training=False):
+        """Yields the tokens that enter each block, as that takes them, and last those that `call` returns."""
         shape = (-1, *tokens.shape[1:])
         tokens = self.dropout(self.positions(tokens), training=training)
         if self.block != "joint":
             frames, rows, columns = self.grid
             tokens = ops.reshape(tokens, (-1, frames, rows * columns, shape[-1]))
         for block in self.blocks:
+            yield tokens
             tokens = block(tokens, training=training)
         tokens = self.norm(tokens)
-        return tokens if self.block == "joint" else ops.reshape(tokens, shape)
+        yield tokens if self.block == "joint" else ops.reshape(tokens, shape)
 
     def compute_output_shape(self, tokens_shape):
         """Keeps Keras from tracing all blocks to find the shape."""

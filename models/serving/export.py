@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from models.clips import images, sampling
+from models.network.rollout import attention_rollout, can_roll_out
 from schemas import features, serving
 
 
@@ -37,12 +38,6 @@ class ServedModel(tf.Module):
         super().__init__(name="vivit")
         self._model, self._clip, self._views = model, clip, views
         self._classes = {head: list(names) for head, names in classes.items()}
-        self._class_ids = {
-            head: tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(names, tf.range(len(names), dtype=tf.int64)), default_value=-1
-            )
-            for head, names in self._classes.items()
-        }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -56,37 +51,49 @@ class ServedModel(tf.Module):
         return self._named(self._mean_logits(ragged, self._views))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
-    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised raw examples to probabilities [B, K] of each head: over all views, and over the centre view."""
-        frames = _frames_of(examples)
-        over_views = self._mean_logits(frames, self._views)
-        centre = self._mean_logits(frames, sampling.CENTRE_VIEW)
-        return {
-            **{head: tf.nn.softmax(logits) for head, logits in over_views.items()},
-            **{serving.centre_view(head): tf.nn.softmax(logits) for head, logits in centre.items()},
-        }
+    def make_views(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialised raw examples to all views and, last, the centre view: uint8 [B, V + 1, T, H, W, 3]."""
+        shape = [self._views.count + 1, *self._clip.shape, 3]
+        clips = tf.map_fn(
+            lambda jpegs: images.make_views(jpegs, self._clip, self._views, and_centre=True),
+            _frames_of(examples),
+            fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+        )
+        return {serving.CLIPS: clips}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
-    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialised raw examples to class ids, int64 [B] by head; -1 for a class that the model does not know."""
-        parsed = tf.io.parse_example(examples, features.label_spec(self._classes))
-        return {
-            features.label_id_key(head): table.lookup(parsed[features.label_key(head)])
-            for head, table in self._class_ids.items()
-        }
+    def logits(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Clips, uint8 [N, T, H, W, 3], to the logits of each head, float32 [N, K]."""
+        logits = self._model(images.normalise(clips), training=False)
+        return {serving.logits_key(head): logits[head] for head in self._classes}
+
+    def attention(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Clips, uint8 [N, T, H, W, 3], to how much each tubelet contributed, float32 [N, t, h, w]; a clip at a time.
+
+        See `models.network.rollout.attention_rollout`.
+        """
+        maps = tf.map_fn(
+            lambda clip: attention_rollout(self._model, images.normalise(clip[tf.newaxis]))[0],
+            clips,
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,
+        )
+        return {serving.ATTENTION: maps}
 
     def save(self, model_dir: str, card: serving.ModelCard, expected: serving.ExpectedLogits) -> None:
-        """Writes the SavedModel, with its card and the logits that it must reproduce."""
-        tf.saved_model.save(
-            self,
-            model_dir,
-            signatures={
-                serving.EXAMPLES_SIGNATURE: self.serve_examples,
-                serving.FRAMES_SIGNATURE: self.serve_frames,
-                serving.EVALUATION_SIGNATURE: self.evaluate,
-                serving.TRANSFORM_SIGNATURE: self.transform_features,
-            },
-        )
+        """Writes the SavedModel, with its card and the logits that it must reproduce.
+
+        There is a signature of the attention only where the model is a network of `build_vivit`.
+        """
+        clips = tf.TensorSpec([None, *self._clip.shape, 3], tf.uint8, name=serving.CLIPS)
+        signatures = {
+            serving.EXAMPLES_SIGNATURE: self.serve_examples,
+            serving.FRAMES_SIGNATURE: self.serve_frames,
+            serving.VIEWS_SIGNATURE: self.make_views,
+            serving.NETWORK_SIGNATURE: tf.function(self.logits, input_signature=[clips]),
+        }
+        if can_roll_out(self._model):
+            signatures[serving.ATTENTION_SIGNATURE] = tf.function(self.attention, input_signature=[clips])
+        tf.saved_model.save(self, model_dir, signatures=signatures)
         card.write(model_dir)
         expected.write(model_dir)
 

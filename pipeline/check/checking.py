@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from components.ingest.config import IngestConfig
 from components.media.decoder import Decoder, local_copy
+from components.media.filmstrip import draw_filmstrip
 from components.media.frames import VideoError
 from components.media.probe import Probe
-from pipeline.check.filmstrip import draw_filmstrip
 from pipeline.check.listing import Checkable
 
 # No verdict depends on it, and a sixth of the time does; as to the size, whether a picture can be stored does.

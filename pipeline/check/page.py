@@ -13,6 +13,7 @@ from components.manifest.table import ManifestError
 from pipeline.check.checking import Checked
 from pipeline.check.listing import Checkable
 from pipeline.check.report import Report
+from pipeline.console import aligned, printable
 
 # Rows of a list: more would make the page slow in a browser.
 _ROWS = 2000
@@ -73,33 +74,27 @@ def check_table(report: Report) -> str:
     # Names can have any length, so they come after the columns.
     rows = [("verdict", *_HEADER, "class", "file")]
     for found in listed:
-        rows.append(("BAD" if found.is_bad else "good", *cells(found), _printable(found.clip.label), _name(found.clip)))
-    widths = [min(_WIDEST, max(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        rows.append(("BAD" if found.is_bad else "good", *cells(found), printable(found.clip.label), _name(found.clip)))
+    lines = aligned(rows, _WIDEST)
     stopped = (
         f"stopped after {len(clips)} of {report.total} clips" if len(clips) < report.total else f"{len(clips)} clips"
     )
     lines += ["", f"{stopped}: {len(clips) - len(bad)} good, {len(bad)} bad"]
-    lines += [f"  {_name(found.clip)}: {_printable(found.reason)}" for found in bad[:_TERMINAL_ROWS]]
+    lines += [f"  {_name(found.clip)}: {printable(found.reason)}" for found in bad[:_TERMINAL_ROWS]]
     if len(bad) > _TERMINAL_ROWS:
         lines.append(f"  … and {len(bad) - _TERMINAL_ROWS} more; --csv lists all")
-        lines += [f"{count:6d} {_printable(reason)}" for reason, count in reasons(bad)[:_TERMINAL_REASONS]]
-    lines += [f"  {_printable(folder)}/ is not listed: {reason}" for folder, reason in report.skipped.items()]
+        lines += [f"{count:6d} {printable(reason)}" for reason, count in reasons(bad)[:_TERMINAL_REASONS]]
+    lines += [f"  {printable(folder)}/ is not listed: {reason}" for folder, reason in report.skipped.items()]
     if report.problems:
         lines += map(
-            _printable, str(ManifestError(f"vivit run would refuse {report.source}", report.problems)).split("\n")
+            printable, str(ManifestError(f"vivit run would refuse {report.source}", report.problems)).split("\n")
         )
-    lines += [line for line in (_printable(report.losses), f"checked as ingest would with {report.settings}") if line]
+    lines += [line for line in (printable(report.losses), f"checked as ingest would with {report.settings}") if line]
     return "\n".join(lines)
 
 
 def _name(clip: Checkable) -> str:
-    return _printable(clip.path) + segment_in_words(clip)
-
-
-def _printable(text: str) -> str:
-    """Text without terminal control characters, which the name of a file or a class could contain."""
-    return text if text.isprintable() else repr(text)
+    return printable(clip.path) + segment_in_words(clip)
 
 
 def facts(found: Checked) -> str:

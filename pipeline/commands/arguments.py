@@ -26,6 +26,11 @@ def add_beam_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beam", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
+def add_label_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --label."""
+    parser.add_argument("--label", default="", help="what you call the run: the review page and `vivit models` show it")
+
+
 def count(text: str) -> int:
     """Type of an argument that is a count, 1 or more."""
     if not text.isdecimal() or not int(text):

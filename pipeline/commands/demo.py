@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 
 from pipeline.commands import run
-from pipeline.commands.arguments import Echo, add_beam_argument, add_recipe_arguments, make_demo_videos
+from pipeline.commands.arguments import (
+    Echo,
+    add_beam_argument,
+    add_label_argument,
+    add_recipe_arguments,
+    make_demo_videos,
+)
 
 HELP = "make real videos, run the whole pipeline on them"
 
@@ -14,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--workdir", default="demo", help="folder of the videos and the run (default: demo)")
     add_beam_argument(parser)
+    add_label_argument(parser)
     add_recipe_arguments(parser, default="demo")
 
 

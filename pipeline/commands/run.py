@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.commands.arguments import DATA, LOADING, Echo, add_beam_argument, add_recipe_arguments
+from pipeline.commands.arguments import DATA, LOADING, Echo, add_beam_argument, add_label_argument, add_recipe_arguments
 
 HELP = "run the pipeline on your videos, on this machine"
 
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help=DATA)
     parser.add_argument("--workdir", required=True, help="folder of everything that the run keeps")
     add_beam_argument(parser)
+    add_label_argument(parser)
     add_recipe_arguments(parser, default="small")
 
 
@@ -28,5 +29,6 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
         recipe=arguments.recipe,
         overrides=arguments.overrides,
         beam=arguments.beam,
+        label=arguments.label,
         echo=echo,
     )

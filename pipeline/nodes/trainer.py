@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from models.training.config import LearningConfig, PaceConfig, TrainerConfig, We
 from models.training.loop import Split, TrainingError, train_steps
 from models.training.strategies import build_strategy, is_chief
 from pipeline import settings
+from pipeline.nodes.training_record import kept_record
 from pipeline.nodes.transform import read_classes
 from schemas import serving
 
@@ -60,20 +61,32 @@ def run_fn(fn_args) -> None:
     steps = train_steps(
         model, strategy, config, pace, train_clips, eval_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir
     )
-    collections.deque(steps, maxlen=0)
+    started = time.monotonic()
+    trained = sum(1 for _ in steps) > 0
     if not is_chief(strategy):
         return
 
+    training = kept_record(
+        checkpoints,
+        strategy,
+        steps=config.train.total_steps(train_clips.count),
+        trained=trained,
+        seconds=time.monotonic() - started,
+    )
     model = _off_devices(model, strategy)
     card = serving.ModelCard(
         classes=classes,
         views=(views.temporal, views.spatial),
         ingest=trainer.ingest,
         config=dataclasses.asdict(trainer),
+        training=training,
     )
     expected = serving.ExpectedLogits(
         views=logits_of(model, config, eval_clips.source, views),
         centre=logits_of(model, config, eval_clips.source, sampling.CENTRE_VIEW),
+        dtype=config.model.dtype,
+        device=serving.compute_device(),
+        weights=serving.weights_of(model.weights),
     )
     ServedModel(model, clip=config.clip, views=views, classes=classes).save(fn_args.serving_model_dir, card, expected)
 

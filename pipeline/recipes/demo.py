@@ -7,11 +7,11 @@ Expect   top-1 0.98 or more over 4x3 views, on digits never seen in training.
 Command  vivit demo
 """
 
+from components.evaluation.config import EvaluationConfig
 from components.ingest.config import IngestConfig
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from pipeline.recipe import DataConfig, Recipe

@@ -13,7 +13,7 @@ a digit at once.
 
 import dataclasses
 
-from models.evaluation.tfma_config import EvaluationConfig
+from components.evaluation.config import EvaluationConfig
 from pipeline.recipes import demo
 
 RECIPE = dataclasses.replace(

@@ -9,11 +9,11 @@ Expect   action top-1 43.6 over 4x1 views (reference's model zoo); verb 66.4, no
 Command  vivit compile --recipe epic_kitchens_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
 """
 
+from components.evaluation.config import EvaluationConfig
 from components.ingest.config import IngestConfig
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from pipeline.recipe import DataConfig, Recipe

@@ -8,11 +8,11 @@ Expect   top-1 77.4 (paper, Table 2); the reference has no config of it: hyperpa
 Command  vivit compile --recipe kinetics400_b_fsa --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
 """
 
+from components.evaluation.config import EvaluationConfig
 from components.ingest.config import IngestConfig
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from pipeline.recipe import DataConfig, Recipe

@@ -8,11 +8,11 @@ Expect   top-1 81.6 over 4x3 views (reference's model zoo).
 Command  vivit compile --recipe kinetics600_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
 """
 
+from components.evaluation.config import EvaluationConfig
 from components.ingest.config import IngestConfig
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from pipeline.recipe import DataConfig, Recipe

@@ -9,11 +9,11 @@ Expect   top-1 38.5, top-5 64.1 (paper, Table 6); the reference has no config of
 Command  vivit compile --recipe moments_in_time_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output mit.yaml
 """
 
+from components.evaluation.config import EvaluationConfig
 from components.ingest.config import IngestConfig
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from pipeline.recipe import DataConfig, Recipe

@@ -10,11 +10,11 @@ Where left and right are different classes, set augment.flip=0. Where you have f
 train.batch_size.
 """
 
+from components.evaluation.config import EvaluationConfig
 from components.ingest.config import IngestConfig
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from pipeline.recipe import Recipe

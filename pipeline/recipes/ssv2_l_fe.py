@@ -11,11 +11,11 @@ Command  vivit compile --recipe ssv2_l_fe --data MANIFEST --workdir BUCKET --ima
 The reference flips these clips too, though some classes differ by left and right; so does this recipe.
 """
 
+from components.evaluation.config import EvaluationConfig
 from components.ingest.config import IngestConfig
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.evaluation.tfma_config import EvaluationConfig
 from models.training.config import TrainConfig
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from pipeline.recipe import DataConfig, Recipe

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow_serving.apis import prediction_log_pb2
 
 from components.gates import serving_check
 from components.gates.serving_check import ServingError, check_model
@@ -23,6 +24,8 @@ from schemas import features, serving
 EXPECTED = "assets.extra/expected_logits.json"
 CLIP, VIEWS = ClipConfig(num_frames=2, stride=1, min_resize=18, crop_size=16), ViewsConfig(temporal=2, spatial=3)
 CLASSES = {"verb": ["jump", "run"], "noun": ["door", "jar", "ночь"]}
+# Of the layers that the network's dtype concerns.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 LABELS = [{"verb": ["run"], "noun": ["door"]}, {"verb": ["jump"], "noun": ["ночь"]}]
 
 
@@ -52,12 +55,17 @@ def raw_example(number, labels):
 EXAMPLES = [raw_example(number, labels) for number, labels in enumerate(LABELS)]
 
 
-def network():
+def network(dtype):
     keras.utils.set_random_seed(7)
     clip = keras.Input((*CLIP.shape, 3))
-    pooled = keras.layers.AveragePooling3D((1, 4, 4))(clip)
-    flat = keras.layers.Flatten()(pooled)
-    return keras.Model(clip, {head: keras.layers.Dense(len(names))(flat) for head, names in CLASSES.items()})
+    flat = keras.layers.Flatten()(keras.layers.AveragePooling3D((1, 4, 4))(clip))
+    hidden = keras.layers.Dense(24, "gelu", dtype=POLICIES[dtype], name="hidden")(flat)
+    # Its random state is a variable that no signature uses.
+    hidden = keras.layers.Dropout(0.5)(hidden)
+    heads = {
+        head: keras.layers.Dense(len(names), dtype="float32", name=head)(hidden) for head, names in CLASSES.items()
+    }
+    return keras.Model(clip, heads)
 
 
 def mean_logits(model, number, views):
@@ -66,19 +74,34 @@ def mean_logits(model, number, views):
     return {head: value.numpy().mean(axis=0).tolist() for head, value in logits.items()}
 
 
-def save(model, folder):
-    card = serving.ModelCard(CLASSES, (VIEWS.temporal, VIEWS.spatial), ingest={}, config={})
-    expected = serving.ExpectedLogits(
+def expected_of(model, dtype):
+    return serving.ExpectedLogits(
         views={f"clip{n}": mean_logits(model, n, VIEWS) for n in range(2)},
         centre={f"clip{n}": mean_logits(model, n, sampling.CENTRE_VIEW) for n in range(2)},
+        dtype=dtype,
+        device=serving.compute_device(),
+        weights=serving.weights_of(model.weights),
     )
+
+
+def save(model, folder, expected):
+    card = serving.ModelCard(CLASSES, (VIEWS.temporal, VIEWS.spatial), ingest={}, config={})
     ServedModel(model, clip=CLIP, views=VIEWS, classes=CLASSES).save(str(folder), card, expected)
     return str(folder)
 
 
 @pytest.fixture(scope="module")
-def good_model(tmp_path_factory):
-    return save(network(), tmp_path_factory.mktemp("served") / "model")
+def dtype(request):
+    return getattr(request, "param", "float32")
+
+
+in_both_dtypes = pytest.mark.parametrize("dtype", list(POLICIES), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def good_model(dtype, tmp_path_factory):
+    model = network(dtype)
+    return save(model, tmp_path_factory.mktemp("served") / "model", expected_of(model, dtype))
 
 
 @pytest.fixture
@@ -87,24 +110,30 @@ def model(good_model, tmp_path):
     return shutil.copytree(good_model, tmp_path / "model")
 
 
+def change_expected(model, **changes):
+    dataclasses.replace(serving.ExpectedLogits.read(str(model)), **changes).write(str(model))
+
+
 def change_logit(model, table, by):
     expected = serving.ExpectedLogits.read(str(model))
     getattr(expected, table)["clip1"]["noun"][2] += by
     expected.write(str(model))
 
 
+@in_both_dtypes
 def test_a_model_that_serves_what_was_trained_passes_whatever_else_the_examples_hold(good_model):
     others = [raw_example(number, LABELS[0]) for number in range(5, 8)]
     said = check_model(good_model, [*others, *EXAMPLES[::-1]])
-    assert said.startswith("2 clips through 4 signatures, logits within ")
+    assert re.fullmatch(r"2 clips through 4 signatures, logits within \S+ of the trainer's, 6 weights equal", said)
 
 
+@in_both_dtypes
 @pytest.mark.parametrize(
     ("table", "by", "said"),
     [
-        ("views", 1e-3, r"^serving_default, head 'noun': 1\.0\de-03 from the trainer's; at most 0\.0001 is allowed$"),
+        ("views", 2, r"^serving_default, head 'noun': 2\.0\de\+00 from the trainer's; at most \S+ is allowed$"),
         ("views", float("nan"), r"^serving_default, head 'noun': nan from the trainer's"),
-        ("centre", 0.1, r"^evaluation, centre view, head 'noun': \S+ from the trainer's"),
+        ("centre", 2, r"^network, centre view, head 'noun': \S+ from the trainer's"),
     ],
 )
 def test_logits_that_are_off_are_refused(model, table, by, said):
@@ -113,13 +142,87 @@ def test_logits_that_are_off_are_refused(model, table, by, said):
         check_model(str(model), EXAMPLES)
 
 
-def test_a_model_that_gives_nan_is_refused(good_model, tmp_path):
-    broken = network()
-    broken.layers[-1].bias.assign([np.nan] * broken.layers[-1].units)
-    path = save(broken, tmp_path / "model")
-    serving.ExpectedLogits.read(good_model).write(path)
-    with pytest.raises(ServingError, match="^serving_default, head '(verb|noun)': nan from the trainer's"):
+@in_both_dtypes
+def test_a_difference_that_rounding_explains_passes_in_bfloat16_alone(model, dtype):
+    change_logit(model, "views", 1e-3)
+    if dtype == "bfloat16":
+        assert check_model(str(model), EXAMPLES)
+    else:
+        with pytest.raises(
+            ServingError, match=r"^serving_default, head 'noun': 1\.0\de-03 .* at most 0\.0001 is allowed$"
+        ):
+            check_model(str(model), EXAMPLES)
+
+
+@in_both_dtypes
+@pytest.mark.parametrize(("name", "index"), [("hidden", 0), ("noun", 1)])
+def test_one_changed_number_of_any_weight_is_refused(dtype, tmp_path, name, index):
+    model = network(dtype)
+    expected = expected_of(model, dtype)
+    weight = model.get_layer(name).weights[index]
+    values = weight.numpy()
+    values.flat[-1] = np.nextafter(values.flat[-1], np.float32(1))
+    weight.assign(values)
+    shape = re.escape(str(tuple(weight.shape)))
+    said = f"^serving_default: 1 weight\\(s\\) are not the trainer's, of shape {shape}$"
+    with pytest.raises(ServingError, match=said):
+        check_model(save(model, tmp_path / "model", expected), EXAMPLES)
+
+
+@in_both_dtypes
+def test_swapped_classes_are_refused_by_their_weights_and_by_their_logits(dtype, tmp_path):
+    model = network(dtype)
+    expected = expected_of(model, dtype)
+    kernel, bias = model.get_layer("noun").weights
+    kernel.assign(kernel.numpy()[:, [1, 0, 2]])
+    bias.assign([0, 1e-3, 0])
+    path = save(model, tmp_path / "model", expected)
+    with pytest.raises(ServingError, match=r"2 weight\(s\) are not the trainer's, of shape \(3,\), \(24, 3\)$"):
         check_model(path, EXAMPLES)
+    change_expected(path, weights=None)
+    with pytest.raises(ServingError, match="^serving_default, head 'noun': .* from the trainer's"):
+        check_model(path, EXAMPLES)
+
+
+@in_both_dtypes
+def test_another_normalisation_is_refused(dtype, tmp_path):
+    model = network(dtype)
+    clip = keras.Input((*CLIP.shape, 3))
+    # From [-1, 1] to [0, 1].
+    other = keras.Model(clip, model(keras.layers.Rescaling(0.5, 0.5)(clip)))
+    path = save(other, tmp_path / "model", expected_of(model, dtype))
+    with pytest.raises(ServingError, match="^serving_default, head '(verb|noun)': .* from the trainer's"):
+        check_model(path, EXAMPLES)
+
+
+def test_weights_that_no_trainer_recorded_are_not_compared(model):
+    change_expected(model, weights=None)
+    assert check_model(str(model), EXAMPLES).endswith("weights not compared: the trainer left no digests")
+
+
+def test_a_missing_weight_is_refused(model):
+    weights = serving.ExpectedLogits.read(str(model)).weights
+    change_expected(model, weights=(*weights, serving.Weight((5, 6), "0")))
+    with pytest.raises(
+        ServingError, match=r"^serving_default: 1 weight\(s\) are not the trainer's, of shape \(5, 6\)$"
+    ):
+        check_model(str(model), EXAMPLES)
+
+
+def test_another_first_class_is_refused_unless_the_two_nearly_tie():
+    trained = np.array([[0.0, 1.0, 0.9]], np.float32)
+    with pytest.raises(ServingError, match=r"^title: another class is first, which the trainer had 1\.00e-01 below"):
+        serving_check._compare("title", np.array([[0.0, 0.94, 0.96]], np.float32), trained, tolerance=0.08)
+    assert serving_check._compare("title", np.array([[0.0, 0.94, 0.96]], np.float32), trained, tolerance=0.11) < 0.07
+
+
+def test_a_model_that_gives_nan_is_refused(dtype, tmp_path):
+    model = network(dtype)
+    expected = expected_of(model, dtype)
+    model.get_layer("noun").weights[1].assign([np.nan] * 3)
+    broken = dataclasses.replace(expected, weights=serving.weights_of(model.weights))
+    with pytest.raises(ServingError, match="^serving_default, head 'noun': nan from the trainer's"):
+        check_model(save(model, tmp_path / "model", broken), EXAMPLES)
 
 
 def test_a_head_of_another_size_is_refused(model):
@@ -144,12 +247,13 @@ def test_a_class_that_the_model_does_not_know_is_refused(good_model):
         check_model(good_model, [unknown, EXAMPLES[1]])
 
 
-def test_a_missing_signature_is_refused(good_model, tmp_path):
+@pytest.mark.parametrize("name", ["frames", "views", "network"])
+def test_a_missing_signature_is_refused(good_model, tmp_path, name):
     loaded = tf.saved_model.load(good_model)
     path = str(shutil.copytree(good_model, tmp_path / "model"))
-    kept = {name: loaded.signatures[name] for name in loaded.signatures if name != serving.FRAMES_SIGNATURE}
+    kept = {other: loaded.signatures[other] for other in loaded.signatures if other != name}
     tf.saved_model.save(loaded, path, signatures=kept)
-    with pytest.raises(ServingError, match="^no signature 'frames'; the model has serving_default, "):
+    with pytest.raises(ServingError, match=f"^no signature '{name}'; the model has serving_default, "):
         check_model(path, EXAMPLES)
 
 
@@ -161,6 +265,77 @@ def test_a_clip_that_the_trainer_saw_but_the_examples_lack_is_refused(good_model
 def test_a_model_without_expected_logits_is_refused(model):
     serving.ExpectedLogits({}, {}).write(str(model))
     with pytest.raises(ServingError, match="any"):
+        check_model(str(model), EXAMPLES)
+
+
+def predict_log(signature, **inputs):
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = signature
+    for name, value in inputs.items():
+        log.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return log
+
+
+def write_warmup(model, *logs):
+    with tf.io.TFRecordWriter(str(model / serving.WARMUP_REQUESTS)) as writer:
+        for log in logs:
+            writer.write(log.SerializeToString())
+
+
+CLIPS = np.zeros((3, *CLIP.shape, 3), np.uint8)
+
+
+def test_warm_up_requests_are_replayed_through_the_signatures_that_they_name(model):
+    other = prediction_log_pb2.PredictionLog()
+    other.classify_log.request.model_spec.name = "vivit"
+    # Without a name it is the default signature, as in TensorFlow Serving.
+    write_warmup(model, predict_log("", examples=EXAMPLES[:1]), other, predict_log("network", clips=CLIPS))
+    said = check_model(str(model), EXAMPLES)
+    assert said.endswith("weights equal, 2 warm-up requests replayed, 1 of other kinds skipped")
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (predict_log("frames", frames=[[b"no JPEG"]]), "signature 'frames', fails: "),
+        (predict_log("network", clips=CLIPS[:, :1]), "signature 'network', fails: "),
+        (predict_log("network", pixels=CLIPS), "signature 'network', fails: "),
+        (predict_log("gone", examples=EXAMPLES), "signature 'gone', fails: no signature 'gone'"),
+    ],
+    ids=["bytes", "shape", "input", "signature"],
+)
+def test_a_warm_up_request_that_fails_is_refused(model, log, said):
+    write_warmup(model, predict_log("network", clips=CLIPS), log)
+    with pytest.raises(ServingError, match=f"^warm-up request 2, {said}"):
+        check_model(str(model), EXAMPLES)
+
+
+class Blown(ServedModel):
+    """Good logits of real clips, NaN of a black one."""
+
+    def logits(self, clips):
+        black = tf.reduce_all(clips == 0, axis=[1, 2, 3, 4])[:, tf.newaxis]
+        return {key: tf.where(black, np.nan, value) for key, value in super().logits(clips).items()}
+
+
+def test_a_warm_up_request_with_a_non_finite_answer_is_refused(dtype, tmp_path):
+    model = network(dtype)
+    card = serving.ModelCard(CLASSES, (VIEWS.temporal, VIEWS.spatial), ingest={}, config={})
+    path = tmp_path / "model"
+    Blown(model, clip=CLIP, views=VIEWS, classes=CLASSES).save(str(path), card, expected_of(model, dtype))
+    assert check_model(str(path), EXAMPLES)
+    write_warmup(path, predict_log("network", clips=CLIPS))
+    with pytest.raises(
+        ServingError, match="^warm-up request 1, signature 'network': (noun|verb)/logits is not finite$"
+    ):
+        check_model(str(path), EXAMPLES)
+
+
+def test_torn_warm_up_requests_are_refused(model):
+    write_warmup(model, predict_log("network", clips=CLIPS))
+    whole = (model / serving.WARMUP_REQUESTS).read_bytes()
+    (model / serving.WARMUP_REQUESTS).write_bytes(whole[:-5])
+    with pytest.raises(tf.errors.DataLossError):
         check_model(str(model), EXAMPLES)
 
 

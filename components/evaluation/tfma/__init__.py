@@ -1,0 +1,1 @@
+"""TFMA on a table of predictions, for its dashboards."""

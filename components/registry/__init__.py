@@ -1,0 +1,1 @@
+"""Which models there are: candidates with their evaluations, and versions in production."""

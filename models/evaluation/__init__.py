@@ -1,1 +1,0 @@
-"""The metrics of a model, and the thresholds that it must reach."""
