@@ -204,10 +204,15 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def rank_of(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Rank of class `ids` [N] in `scores` [N, K], int32 [N]; `UNKNOWN` where the id is negative."""
+    """Rank of class `ids` [N] in `scores` [N, K], int32 [N]; `UNKNOWN` where the id is negative.
+
+    Where scores are NaN the rank is K: nothing can be said of the class.
+    """
     own = scores[np.arange(len(ids)), ids][:, np.newaxis]
     before = (scores == own) & (np.arange(scores.shape[1]) < ids[:, np.newaxis])
-    return np.where(ids >= 0, 1 + ((scores > own) | before).sum(axis=1), UNKNOWN).astype(np.int32)
+    ranks = 1 + ((scores > own) | before).sum(axis=1)
+    ranks = np.where(np.isnan(scores).any(axis=1), scores.shape[1], ranks)
+    return np.where(ids >= 0, ranks, UNKNOWN).astype(np.int32)
 
 
 def _column(values: np.ndarray) -> pa.Array:

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "components.media": {"schemas", "components.storage"},
     "components.manifest": {"schemas", "components.storage", "components.media"},
     "components.ingest": {"schemas", "components.storage", "components.media", "components.manifest"},
-    "components.evaluation": {"schemas"},
+    "components.evaluation": {"schemas", "components.storage"},
     "components.registry": {"schemas", "components.storage", "components.evaluation"},
     "components.review": {"schemas", "components.media", "components.evaluation", "components.registry"},
     "components.gates": {

@@ -118,7 +118,7 @@ class GroupBootstrap:
 def macro_accuracy_interval(
     correct: np.ndarray, labels: Sequence, groups: Sequence, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Interval of `statistics.macro_accuracy`.
+    """Interval of the mean over the classes that have clips of the share that is right.
 
     Where all clips are right, or all wrong, no replicate differs: then that of the plain share.
 
@@ -161,13 +161,17 @@ def calibration_error_interval(
     adaptive: bool = False,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Interval of the expected (or adaptive) calibration error.
+    """Interval of the calibration error: the mean distance of confidence and accuracy over 15 bins.
+
+    The bins are of equal width (ECE: Guo et al. 2017, equation 3), or adaptive: of equally many clips (Nguyen and
+    O'Connor 2015), which confident models do not leave empty. The error is too high by chance where bins have few
+    clips; compare it between models on the same clips.
 
     Args:
       probabilities: Of the most likely class, [N].
       correct: bool [N].
       groups: Group of each clip, [N].
-      adaptive: Whether the bins are those of `calibration.adaptive_calibration_error`.
+      adaptive: Whether the bins have equally many clips.
       confidence: Share of evaluations in which the interval has the truth within it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: calibration errors, and what is gained by not answering.
+"""Whether a model is right as often as it says, in bins of confidence, and what is gained by not answering.
 
 The confidence of a clip is the probability of its most likely class.
 """
@@ -34,33 +34,8 @@ class CoverageCurve(NamedTuple):
     accuracy: np.ndarray
 
 
-def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
-    """ECE: mean distance of confidence and accuracy over bins of equal width (Guo et al. 2017, equation 3).
-
-    Too high by chance where bins have few clips; compare it between models on the same clips.
-
-    Args:
-      confidence: [N], 0 to 1.
-      correct: bool [N].
-      bins: Number of bins.
-
-    Raises:
-      ValueError: If there is no clip.
-    """
-    return _error(equal_width_bins(confidence, bins), confidence, correct)
-
-
-def adaptive_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
-    """The same over bins of equally many clips (Nguyen & O'Connor 2015), which confident models do not leave empty.
-
-    Raises:
-      ValueError: If there is no clip.
-    """
-    return _error(equal_mass_bins(confidence, bins), confidence, correct)
-
-
 def calibration_bins(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[CalibrationBin]:
-    """The bins of `expected_calibration_error` that have clips, by rising confidence; for a plot."""
+    """The bins of equal width that have clips, by rising confidence; for a plot."""
     index = equal_width_bins(confidence, bins)
     clips = np.bincount(index, minlength=bins)
     sums = (np.bincount(index, np.asarray(values, np.float64), bins) for values in (confidence, correct))
@@ -99,12 +74,6 @@ def coverage_curve(confidence: np.ndarray, correct: np.ndarray, points: int = 20
     ends = np.append(np.flatnonzero(np.diff(confidence)), len(confidence) - 1)
     chosen = ends[np.unique(np.linspace(0, len(ends) - 1, points).round().astype(int))][::-1]
     return CoverageCurve(confidence[chosen], (chosen + 1) / len(confidence), right[chosen] / (chosen + 1))
-
-
-def _error(index: np.ndarray, confidence: np.ndarray, correct: np.ndarray) -> float:
-    _require_clips(confidence)
-    gaps = np.asarray(confidence, np.float64) - np.asarray(correct, np.float64)
-    return float(np.abs(np.bincount(index, gaps)).sum() / len(gaps))
 
 
 def _require_clips(confidence: np.ndarray) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from components.evaluation.assessment import Assessment, Scored
 from components.evaluation.config import EvaluationConfig
 from components.evaluation.figures import Pair, pairs_of, score
@@ -38,6 +40,7 @@ def assess(predictions: Predictions, config: EvaluationConfig) -> Assessment:
         refused = list(_refusals(found, pair, config))
         scored.append(dataclasses.replace(found, passed=not refused))
         reasons += refused
+    reasons += _not_finite(predictions)
     production = predictions.models.get(PRODUCTION)
     if production and production.problem and config.max_top_1_drop < 1:
         reasons.append(
@@ -55,6 +58,13 @@ def assess(predictions: Predictions, config: EvaluationConfig) -> Assessment:
         production=version,
         scored=tuple(scored),
     )
+
+
+def _not_finite(predictions: Predictions) -> Iterator[str]:
+    for head, scores in predictions.scores[CANDIDATE].items():
+        broken = int((~np.isfinite(scores.logits).all(axis=1)).sum())
+        if broken:
+            yield f"{head}: the logits of {broken} of {len(scores.logits)} clips are NaN or infinite: train it anew"
 
 
 def _refusals(found: Scored, pair: Pair, config: EvaluationConfig) -> Iterator[str]:

@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
 
     Attributes:
       rank: Rank of the true class or combination, int32 [N]; `UNKNOWN` where the model does not know it.
-      confidence: Probability of the class or combination that it names, float [N].
+      confidence: Probability of the class or combination that it names, float [N]; 0 where its logits are NaN.
     """
 
     rank: np.ndarray
@@ -62,7 +62,7 @@ def outcome(predictions: Predictions, role: Role, parts: Sequence[str], centre: 
     classes = [predictions.models[role].classes[head] for head in parts]
     labels = [_ids(predictions.clips.labels[head], names) for head, names in zip(parts, classes, strict=True)]
     probabilities = [softmax(of.centre_logits) if centre else of.probabilities for of in scores]
-    confidence = np.prod([of.max(axis=1) for of in probabilities], axis=0)
+    confidence = np.nan_to_num(np.prod([of.max(axis=1) for of in probabilities], axis=0))
     if len(parts) > 1:
         rows = zip(zip(*probabilities, strict=True), zip(*labels, strict=True), strict=True)
         return Outcome(np.array([joint_rank(*row) for row in rows], np.int32), confidence)
@@ -82,6 +82,8 @@ def joint_rank(probabilities: Sequence[np.ndarray], labels: Sequence[int]) -> in
     # float64, in which products of small probabilities stay apart.
     scores = functools.reduce(np.multiply.outer, [np.asarray(head, np.float64) for head in probabilities]).ravel()
     index = np.ravel_multi_index(tuple(labels), sizes)
+    if np.isnan(scores[index]):
+        return len(scores)
     before = np.count_nonzero(scores > scores[index]) + np.count_nonzero(scores[:index] == scores[index])
     return 1 + int(before)
 

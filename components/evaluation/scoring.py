@@ -8,7 +8,6 @@ next shard, and the model in production is not run again on the clips that it wa
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
 import time
@@ -19,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from components.storage import files
 from schemas import features, serving
 from schemas.predictions import CANDIDATE, Clips, Predictions, Role, ScoredModel, Scores, read_table
 
 _logger = logging.getLogger("vivit.score")
 _SECONDS_BETWEEN_LINES = 10
 _BATCHES_AHEAD = 2
-_BLOCK = 1 << 20
 T = TypeVar("T")
 
 
@@ -72,18 +71,18 @@ def score_split(
       output: Folder of the table.
       batch_views: Views that are in a network at a time, of any clips.
     """
-    digests = {shard: _digest(shard) for shard in shards}
+    digests = {shard: files.sha256(shard) for shard in shards}
     runs = {role: model for role, model in models.items() if not model.problem}
     for role, model in runs.items():
-        files = {shard: _kept_file(kept, model, digest) for shard, digest in digests.items()}
-        missing = {shard: file for shard, file in files.items() if not tf.io.gfile.exists(file)}
+        wanted = {shard: _kept_file(kept, model, digest) for shard, digest in digests.items()}
+        missing = {shard: file for shard, file in wanted.items() if not tf.io.gfile.exists(file)}
         if missing:
             _score_shards(role, model, missing, split, batch_views)
     for shard, digest in digests.items():
-        files = {role: _kept_file(kept, model, digest) for role, model in runs.items()}
-        if not all(map(tf.io.gfile.exists, files.values())):
+        scored = {role: _kept_file(kept, model, digest) for role, model in runs.items()}
+        if not all(map(tf.io.gfile.exists, scored.values())):
             continue  # A shard without clips.
-        by_role = {role: Predictions.from_table(read_table(file)) for role, file in files.items()}
+        by_role = {role: Predictions.from_table(read_table(file)) for role, file in scored.items()}
         clips = next(iter(by_role.values())).clips
         clips = dataclasses.replace(clips, paths=[paths.get(clip_id, "") for clip_id in clips.ids])
         scores = {role: found.scores[CANDIDATE] for role, found in by_role.items()}
@@ -120,9 +119,8 @@ def _scored_clips(
     def decoded(serialised):
         described = tf.io.parse_single_example(serialised, spec)
         clips = views(**{serving.EXAMPLES_INPUT: serialised[tf.newaxis]})[serving.CLIPS][0]
-        return {key: tf.repeat(value, count) for key, value in described.items()}, tf.ensure_shape(
-            clips, [count, *clips.shape[1:]]
-        )
+        repeated = {key: tf.repeat(value, count) for key, value in described.items()}
+        return repeated, tf.ensure_shape(clips, [count, *clips.shape[1:]])
 
     # Views of several clips share a batch, so that none is smaller than it must be.
     batches = records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).unbatch().batch(batch_views)
@@ -179,14 +177,6 @@ def _remove_others(kept: str, models: Mapping[Role, ScoredModel]) -> None:
     for name in tf.io.gfile.listdir(kept):
         if name.rstrip("/") not in wanted:
             tf.io.gfile.rmtree(os.path.join(kept, name))
-
-
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class _Progress:

@@ -234,22 +234,6 @@ def clips_needed(
     return math.ceil(design_effect * ((alone + together) / difference) ** 2)
 
 
-def macro_accuracy(correct: np.ndarray, labels: Sequence) -> float:
-    """Mean over the classes that have clips of the share that is right.
-
-    Args:
-      correct: bool [N].
-      labels: True class of each clip, [N].
-
-    Raises:
-      ValueError: If there is no clip.
-    """
-    if not len(labels):
-        raise ValueError("the mean over classes needs one clip or more")
-    _, index, clips = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
-    return float((np.bincount(index, np.asarray(correct, np.float64)) / clips).mean())
-
-
 def _paired(candidate_correct: np.ndarray, production_correct: np.ndarray) -> np.ndarray:
     candidate, production = np.asarray(candidate_correct, np.int8), np.asarray(production_correct, np.int8)
     if candidate.shape != production.shape:

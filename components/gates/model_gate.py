@@ -19,11 +19,13 @@ from components.evaluation.assessment import Assessment
 from components.evaluation.config import EvaluationConfig
 from components.evaluation.gate import assess
 from components.gates.scorer import PredictionsTable
-from schemas.predictions import Predictions
+from schemas.predictions import CANDIDATE, Predictions
 
 # The names of TFX's Evaluator, which the Pusher reads.
 _BLESSED, _MODEL_URI, _MODEL_ID = "blessed", "current_model_uri", "current_model_id"
 _ASSESSMENT = "assessment.json"
+# Hash of the candidate's content.
+DIGEST_PROPERTY = "digest"
 _logger = logging.getLogger("vivit.gate")
 
 
@@ -55,6 +57,7 @@ class ModelGateExecutor(base_executor.BaseExecutor):
         blessing.set_int_custom_property(_BLESSED, int(found.blessed))
         blessing.set_string_custom_property(_MODEL_URI, model.uri)
         blessing.set_int_custom_property(_MODEL_ID, model.id)
+        blessing.set_string_custom_property(DIGEST_PROPERTY, predictions.models[CANDIDATE].digest)
 
 
 def read_assessment(blessing_uri: str) -> Assessment:

@@ -6,11 +6,11 @@ import json
 
 from tfx.components.pusher import executor
 from tfx.types import artifact_utils
-from tfx.types.standard_component_specs import PUSHED_MODEL_KEY
+from tfx.types.standard_component_specs import MODEL_BLESSING_KEY, PUSHED_MODEL_KEY
 
+from components.gates.model_gate import DIGEST_PROPERTY
 from components.registry.approval import submit
 from components.registry.candidates import candidate_id, find_candidate
-from components.registry.versions import content_digest
 from components.review.model_card import model_card
 
 # Why a blessed model was not pushed.
@@ -28,7 +28,8 @@ class AtomicPusherExecutor(executor.Executor):
             self._MarkNotPushed(pushed)
             return
         workdir = json.loads(exec_properties["custom_config"])["workdir"]
-        candidate = find_candidate(workdir, candidate_id(content_digest(self.GetModelPath(input_dict))))
+        blessing = artifact_utils.get_single_instance(input_dict[MODEL_BLESSING_KEY])
+        candidate = find_candidate(workdir, candidate_id(blessing.get_string_custom_property(DIGEST_PROPERTY)))
         submitted = submit(workdir, candidate, model_card=model_card(candidate, None))
         if submitted.version:
             version = submitted.version

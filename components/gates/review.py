@@ -31,7 +31,6 @@ from schemas import serving
 from schemas.predictions import CANDIDATE, Predictions
 
 PAGE_PROPERTY = "page"
-CANDIDATE_PROPERTY = "candidate"
 
 
 class ReviewArtifact(Artifact):
@@ -88,7 +87,6 @@ class ReviewExecutor(base_executor.BaseExecutor):
             with tf.io.gfile.GFile(path, "w") as file:
                 file.write(page)
         review.set_string_custom_property(PAGE_PROPERTY, kept)
-        review.set_string_custom_property(CANDIDATE_PROPERTY, candidate.id)
 
 
 def _data(manifest_dir: str, run: str, quarantine: str, predictions: Predictions) -> Data:
@@ -149,7 +147,7 @@ def review_facts(
 
 
 class Review(base_component.BaseComponent):
-    """Makes the review page. Output: `review`, with the page and the candidate's id as properties."""
+    """Makes the review page. Output: `review`, with the path of the page as a property."""
 
     SPEC_CLASS = ReviewSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ReviewExecutor)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from components.registry.records import RegistryError, Version, read_record
+from components.storage import files
 
 SAVED_MODEL = "saved_model.pb"
 VERSION_RECORD = "assets.extra/version.json"
@@ -25,7 +26,6 @@ MODEL_CARD = "assets.extra/model_card.md"
 ADDED = (VERSION_RECORD, MODEL_CARD)
 
 _NUMBER = re.compile(r"[0-9]+")
-_CHUNK = 1 << 20
 _logger = logging.getLogger("vivit.registry")
 
 
@@ -107,7 +107,7 @@ def content_digest(model_dir: str) -> str:
     digest = hashlib.sha256()
     for name in sorted(files_below(model_dir)):
         if name not in ADDED:
-            digest.update(f"{_file_digest(os.path.join(model_dir, name))} {name}\n".encode())
+            digest.update(f"{files.sha256(os.path.join(model_dir, name))} {name}\n".encode())
     return digest.hexdigest()
 
 
@@ -120,14 +120,6 @@ def files_below(folder: str) -> Iterator[str]:
             yield from (f"{name}/{inner}" for inner in files_below(path))
         else:
             yield name
-
-
-def _file_digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _record(path: str, name: str) -> Version | None:

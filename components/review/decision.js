@@ -20,7 +20,8 @@ const chosenAction = () => document.querySelector('#decide input[name="action"]:
 function decisionCommand() {
   const words = [
     "vivit", "models", chosenAction(), data.candidate, "--workdir", data.workdir || "RUN",
-    "--by", who.value || "NAME", "--why", why.value || "REASON",
+    // With "=", as a reason may begin with a dash.
+    `--by=${who.value || "NAME"}`, `--why=${why.value || "REASON"}`,
   ];
   return words.map(shellQuoted).join(" ");
 }

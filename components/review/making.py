@@ -47,6 +47,8 @@ def filmstrips_of(examples: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def attention_of(model_dir: str, examples: Mapping[str, bytes]) -> dict[str, bytes]:
     """Filmstrips of the centre view with what the model looked at; empty for a model without that signature."""
+    if not examples:
+        return {}
     signatures = tf.saved_model.load(model_dir).signatures
     if serving.ATTENTION_SIGNATURE not in signatures:
         return {}

@@ -27,6 +27,8 @@ _TENSORFLOW = ("", "file", "gs", "ram")
 _EXTRA = ("s3", "az", "abfs", "http", "https")
 # Bytes that are read ahead of a record in a remote file.
 _READ_AHEAD = 1 << 19
+# Bytes of a file that are hashed at a time.
+_PIECE = 1 << 20
 # What a file system raises where there is no such file.
 _MISSING = (FileNotFoundError, NotADirectoryError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError)
 # Errors of the file itself. Any other error (no answer, no room, no or old credentials) may be temporary, and is no
@@ -166,6 +168,15 @@ def read(path: str) -> bytes:
                 return file.read()
         system, name = _system(path)
         return system.cat_file(name)
+
+
+def sha256(path: str) -> str:
+    """Hash of a file's content, hexadecimal; a piece of it is in memory at a time."""
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def write(path: str, data: bytes) -> None:

@@ -158,15 +158,7 @@ def _read_pace(path: str) -> PaceConfig:
 def _content(path: str) -> bytes:
     """Digest of a local file, or of all files of a folder; empty of no path."""
     paths = sorted(Path(path).rglob("*")) if os.path.isdir(path) else [Path(path)] if path else []
-    digests = []
-    for one in paths:
-        if one.is_file():
-            with one.open("rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            digests.append(digest.digest())
-    return b"".join(digests)
+    return b"".join(bytes.fromhex(files.sha256(str(one))) for one in paths if one.is_file())
 
 
 def _files(patterns: Sequence[str]) -> list[str]:

@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from components.evaluation.assessment import Assessment
 from components.evaluation.config import EvaluationConfig
 from components.evaluation.gate import assess
-from schemas.predictions import CANDIDATE, PRODUCTION, Predictions
+from schemas.predictions import CANDIDATE, PRODUCTION, Predictions, Scores
 from tests.components.evaluation.tables import CLASSES, clips_of, table, wrong_on
 
 LABELS = [CLASSES[number % 3] for number in range(120)]
@@ -168,6 +169,18 @@ def test_several_heads_are_scored_together():
 def test_a_joint_threshold_for_one_head_is_refused():
     with pytest.raises(ValueError, match=r"min_joint_top_1 is 0.5, but there is one head, verb: set .*min_top_1"):
         assessed(table(CLIPS, GOOD), min_joint_top_1=0.5)
+
+
+@pytest.mark.parametrize("rows", [1, 120])
+def test_logits_that_are_not_finite_are_refused_and_never_right(rows):
+    predictions = table(CLIPS, {"verb": LABELS})
+    logits = predictions.scores[CANDIDATE]["verb"].logits.copy()
+    logits[:rows] = np.nan
+    scores = {"verb": Scores.of(logits, logits, CLASSES, LABELS)}
+    found = assessed(dataclasses.replace(predictions, scores={CANDIDATE: scores}))
+    assert f"verb: the logits of {rows} of 120 clips are NaN or infinite: train it anew" in found.reasons
+    assert found.scored[0].figure("top_1").candidate.value == pytest.approx(1 - rows / 120)
+    assert Assessment.from_json(found.to_json()).reasons == found.reasons
 
 
 def unscorable(predictions):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from components.evaluation.near_duplicates import FRAMES, NO_HASH, clip_hash, near_duplicates
+from components.evaluation.near_duplicates import FLAT, FRAMES, clip_hash, near_duplicates
 
 
 def clip(seed, *, scale=1.0, quality=90, start=0):
@@ -41,19 +41,43 @@ def test_other_clips_are_not():
     assert (near_duplicates(others, CLIPS) == -1).all()
 
 
+def fixed_camera(seed, side):
+    """Twenty frames of one scene, in which a square goes its own way."""
+    rng = np.random.default_rng(seed)
+    x, y, right, down = rng.uniform(20, 160), rng.uniform(20, 100), *rng.uniform(-6, 6, 2)
+    scene = np.random.default_rng(0).integers(60, 200, (8, 12, 3), np.uint8)
+    frames = []
+    for _ in range(20):
+        x, y = x + right, y + down
+        right, down = (-right if not 10 < x < 180 else right), (-down if not 10 < y < 120 else down)
+        image = Image.fromarray(scene).resize((192, 128), Image.Resampling.BICUBIC)
+        ImageDraw.Draw(image).rectangle((x, y, x + side, y + side), fill="white")
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        frames.append(buffer.getvalue())
+    return frames
+
+
+@pytest.mark.parametrize("side", [14, 24])
+def test_clips_of_one_fixed_camera_are_not(side):
+    clips, others = (np.array([clip_hash(fixed_camera(s, side)) for s in range(f, f + 30)]) for f in (0, 100))
+    assert (near_duplicates(others, clips) >= 0).mean() <= 0.1
+    assert (near_duplicates(clips, clips) == np.arange(30)).all()
+
+
 def test_black_clips_are_no_duplicates_of_each_other():
     buffer = io.BytesIO()
     Image.new("RGB", (64, 48)).save(buffer, "JPEG")
     black = np.array([clip_hash([buffer.getvalue()] * 8)])
-    assert (black == NO_HASH).all()
+    assert (black == FLAT).all()
     assert near_duplicates(black, black).tolist() == [-1]
 
 
 def test_what_cannot_be_read_has_no_hash():
-    assert (clip_hash([b"no picture"] * 3) == NO_HASH).all()
+    assert (clip_hash([b"no picture"] * 3) == FLAT).all()
 
 
 def test_none_is_found_among_none():
-    nothing = np.zeros((0, FRAMES), np.uint64)
+    nothing = np.zeros((0, 1 + FRAMES), np.uint64)
     assert near_duplicates(CLIPS, nothing).tolist() == [-1] * 40
     assert len(near_duplicates(nothing, CLIPS)) == 0

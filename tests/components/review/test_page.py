@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import pytest
 
 from components.evaluation.gate import in_words
 from components.registry.records import Canary, Decision
 from components.review import data
 from components.review.page import json_for_html, review_page
-from schemas.predictions import CANDIDATE
+from schemas.predictions import CANDIDATE, Scores
 from tests.components.review import reviews
 
 
@@ -107,3 +108,15 @@ def test_predictions_of_other_heads_than_the_assessed_ones_are_an_error(review):
     others = reviews.predictions(heads=("verb",))
     with pytest.raises(ValueError, match=r"predictions of \['verb'\], assessed \['activity'\]"):
         review_page(dataclasses.replace(review, predictions=others))
+
+
+def test_a_model_that_gives_nan_has_a_page_too():
+    found = reviews.predictions()
+    scores = found.scores[CANDIDATE]
+    broken = {
+        head: Scores.of(of.logits * np.nan, of.centre_logits * np.nan, names, found.clips.labels[head])
+        for (head, of), names in zip(scores.items(), found.models[CANDIDATE].classes.values(), strict=True)
+    }
+    page = review_page(reviews.review(dataclasses.replace(found, scores={**found.scores, CANDIDATE: broken})))
+    assert "NaN or infinite" in page
+    assert json.loads(between(page, 'id="data">', "</script>"))["scored"][0]["candidate"]["confidence"][0] == 0

@@ -182,8 +182,8 @@ def test_the_form_gives_the_command_and_the_model_card(page, review, folder):
     write(one_of(page, "#why"), note)
     command = one_of(page, "#command").get_attribute("textContent")
     assert command == (
-        "vivit models approve 3f9c2a71d0b4 --workdir /runs/demo --by 'Ada O'\"'\"'Hara' "
-        "--why 'it'\"'\"'s 5 % better; see $(reboot)\n- and *that*'"
+        "vivit models approve 3f9c2a71d0b4 --workdir /runs/demo '--by=Ada O'\"'\"'Hara' "
+        "'--why=it'\"'\"'s 5 % better; see $(reboot)\n- and *that*'"
     )
     click(one_of(page, "#card"))
     card = downloaded(page, folder / "model-card-3f9c2a71d0b4.md")
