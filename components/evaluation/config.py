@@ -12,7 +12,7 @@ class EvaluationConfig:
 
     Attributes:
       split: The split that is evaluated.
-      batch_views: Views that are in the network at a time, of any clips.
+      batch_views: Views that are in the network at a time, of any clips; None: as many as fit, by their size.
       beat_commonest: Whether the lower end of every head's 95 % interval must be above the commonest class's share.
       min_top_1: Top-1 accuracy over all views that every head must reach, 0 to 1.
       min_joint_top_1: The same of all heads together, where there are several.
@@ -23,7 +23,7 @@ class EvaluationConfig:
     """
 
     split: Literal["eval", "test"] = "eval"
-    batch_views: int = 8
+    batch_views: int | None = None
     beat_commonest: bool = True
     min_top_1: float = 0.0
     min_joint_top_1: float = 0.0
@@ -33,7 +33,7 @@ class EvaluationConfig:
     max_class_drop: float | None = None
 
     def __post_init__(self):
-        if self.batch_views < 1:
+        if self.batch_views is not None and self.batch_views < 1:
             raise ValueError(f"evaluation.batch_views is {self.batch_views}; it must be 1 or more")
         for field in ("min_top_1", "min_joint_top_1", "min_macro_top_1", "max_ece", "max_top_1_drop", "max_class_drop"):
             value = getattr(self, field)

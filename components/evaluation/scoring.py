@@ -8,11 +8,13 @@ next shard, and the model in production is not run again on the clips that it wa
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +27,9 @@ from schemas.predictions import CANDIDATE, Clips, Predictions, Role, ScoredModel
 _logger = logging.getLogger("vivit.score")
 _SECONDS_BETWEEN_LINES = 10
 _BATCHES_AHEAD = 2
+# Pixels of the views in a network at a time: those of 8 views of 32 x 224 x 224, which ViViT-B/16x2 attends to in about
+# 8 GB; and the most views, from which on a small network gets no faster.
+_PIXELS, _MOST_VIEWS = 8 * 32 * 224 * 224, 64
 T = TypeVar("T")
 
 
@@ -58,7 +63,7 @@ def score_split(
     paths: Mapping[str, str],
     kept: str,
     output: str,
-    batch_views: int,
+    batch_views: int | None,
 ) -> None:
     """Writes the table of predictions, one Parquet file per shard.
 
@@ -69,7 +74,7 @@ def score_split(
       paths: The path of each clip's video, by clip id.
       kept: Folder (any URI) of the scores that outlive this call; those of other models are removed.
       output: Folder of the table.
-      batch_views: Views that are in a network at a time, of any clips.
+      batch_views: Views that are in a network at a time, of any clips; None: as many as fit, see `_fitting_views`.
     """
     digests = {shard: files.sha256(shard) for shard in shards}
     runs = {role: model for role, model in models.items() if not model.problem}
@@ -90,50 +95,73 @@ def score_split(
     _remove_others(kept, models)
 
 
-def _score_shards(role: Role, model: ScoredModel, files: Mapping[str, str], split: str, batch_views: int) -> None:
+def _score_shards(
+    role: Role, model: ScoredModel, wanted: Mapping[str, str], split: str, batch_views: int | None
+) -> None:
     """Scores each shard and keeps its scores in the file that is named beside it."""
     served = tf.saved_model.load(model.uri)
     progress = _Progress(role)
-    for shard, file in files.items():
-        found = list(progress.counted(_scored_clips(shard, served, model, batch_views)))
-        if found:
-            clips = _clips([clip for clip, _ in found], split)
-            scores = {}
-            for head, names in model.classes.items():
-                logits = np.stack([by_head[head] for _, by_head in found])
-                labels = clips.labels.get(head, [""] * len(clips))
-                scores[head] = Scores.of(logits[:, :-1].mean(axis=1), logits[:, -1], names, labels)
-            Predictions(clips, {CANDIDATE: model}, {CANDIDATE: scores}).write(file)
+    clips = progress.counted(_scored_clips(list(wanted), served, model, batch_views))
+    for shard, found in itertools.groupby(clips, key=lambda clip: clip.shard):
+        _keep(list(found), model, split, wanted[shard])
     progress.end()
 
 
-def _scored_clips(
-    shard: str, served, model: ScoredModel, batch_views: int
-) -> Iterator[tuple[dict[str, str | float], dict[str, np.ndarray]]]:
-    """What describes each clip, and its logits, float32 [V + 1, K] by head, the centre view last."""
-    records = tf.data.TFRecordDataset(shard, compression_type=features.COMPRESSION)
-    spec = _describing_spec(records)
-    views, network = served.signatures[serving.VIEWS_SIGNATURE], served.signatures[serving.NETWORK_SIGNATURE]
-    count = model.views[0] * model.views[1] + 1
+def _keep(found: Sequence[_ScoredClip], model: ScoredModel, split: str, path: str) -> None:
+    clips = _clips([clip.described for clip in found], split)
+    scores = {}
+    for head, names in model.classes.items():
+        logits = np.stack([clip.logits[head] for clip in found])
+        labels = clips.labels.get(head, [""] * len(clips))
+        scores[head] = Scores.of(logits[:, :-1].mean(axis=1), logits[:, -1], names, labels)
+    Predictions(clips, {CANDIDATE: model}, {CANDIDATE: scores}).write(path)
 
-    def decoded(serialised):
+
+class _ScoredClip(NamedTuple):
+    """A clip of a shard: what describes it, and its logits, float32 [V + 1, K] by head, the centre view last."""
+
+    shard: str
+    described: dict[str, bytes | float]
+    logits: dict[str, np.ndarray]
+
+
+def _scored_clips(shards: Sequence[str], served, model: ScoredModel, batch_views: int | None) -> Iterator[_ScoredClip]:
+    """Clips in the order of the shards, all through one input pipeline."""
+    views, network = served.signatures[serving.VIEWS_SIGNATURE], served.signatures[serving.NETWORK_SIGNATURE]
+    shape = views.structured_outputs[serving.CLIPS].shape.as_list()
+    count, spec = shape[1], _describing_spec(_records(shards))
+
+    def decoded(number, serialised):
         described = tf.io.parse_single_example(serialised, spec)
         clips = views(**{serving.EXAMPLES_INPUT: serialised[tf.newaxis]})[serving.CLIPS][0]
         repeated = {key: tf.repeat(value, count) for key, value in described.items()}
-        return repeated, tf.ensure_shape(clips, [count, *clips.shape[1:]])
+        return tf.repeat(number, count), repeated, tf.ensure_shape(clips, shape[1:])
 
+    numbered = tf.data.Dataset.from_tensor_slices(list(shards)).enumerate()
+    records = numbered.flat_map(lambda number, shard: _records(shard).map(lambda serialised: (number, serialised)))
     # Views of several clips share a batch, so that none is smaller than it must be.
-    batches = records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).unbatch().batch(batch_views)
-    rows: list[tuple[dict, dict]] = []
-    for described, clips in batches.prefetch(_BATCHES_AHEAD):
+    batches = records.map(decoded, tf.data.AUTOTUNE).unbatch().batch(batch_views or _fitting_views(shape))
+    rows: list[_ScoredClip] = []
+    for numbers, described, clips in batches.prefetch(_BATCHES_AHEAD):
         logits = network(**{serving.CLIPS: clips})
         columns = {key: value.numpy() for key, value in described.items()}
         by_head = {head: logits[serving.logits_key(head)].numpy() for head in model.classes}
-        for row in range(len(clips)):
-            rows.append(({k: v[row] for k, v in columns.items()}, {head: v[row] for head, v in by_head.items()}))
+        for row, number in enumerate(numbers.numpy()):
+            values = {head: of[row] for head, of in by_head.items()}
+            rows.append(_ScoredClip(shards[int(number)], {key: of[row] for key, of in columns.items()}, values))
         while len(rows) >= count:
             of_clip, rows = rows[:count], rows[count:]
-            yield of_clip[0][0], {head: np.stack([values[head] for _, values in of_clip]) for head in model.classes}
+            joined = {head: np.stack([view.logits[head] for view in of_clip]) for head in model.classes}
+            yield of_clip[0]._replace(logits=joined)
+
+
+def _fitting_views(shape: Sequence[int]) -> int:
+    """Views [..., T, H, W, 3] that a network takes at a time: few of large ones, which need the memory."""
+    return max(1, min(_MOST_VIEWS, _PIXELS // math.prod(shape[-4:-1])))
+
+
+def _records(shards: str | tf.Tensor | Sequence[str]) -> tf.data.TFRecordDataset:
+    return tf.data.TFRecordDataset(shards, compression_type=features.COMPRESSION)
 
 
 def _describing_spec(records: tf.data.Dataset) -> dict[str, tf.io.FixedLenFeature]:

@@ -35,7 +35,7 @@ class ScorerSpec(ComponentSpec):
 
     PARAMETERS = {
         "split": ExecutionParameter(type=str),
-        "batch_views": ExecutionParameter(type=int),
+        "batch_views": ExecutionParameter(type=int, optional=True),
         "manifest_dir": ExecutionParameter(type=str),
         "kept": ExecutionParameter(type=str),
     }
@@ -71,7 +71,7 @@ class ScorerExecutor(base_executor.BaseExecutor):
             "paths": {clip.id: clip.path for clip in map(Clip.from_json, lines)},
             "kept": exec_properties["kept"],
             "output": artifact_utils.get_single_uri(output_dict["predictions"]),
-            "batch_views": exec_properties["batch_views"],
+            "batch_views": exec_properties.get("batch_views"),
         }
         score_split(models, shards, **settings)
 
