@@ -45,8 +45,9 @@ setup(
         "tfx>=1.16,<1.22",
     ],
     extras_require={
-        # The check of converted Hugging Face checkpoints.
+        # The checks of converted checkpoints against Hugging Face's networks, and Keras's.
         "huggingface": ["torch", "transformers"],
+        "keras-hub": ["keras-hub"],
         # Pipelines compiled for Kubeflow. From Python 3.12 on, tfx[kfp] leaves kfp out.
         "kubeflow": ["tfx[kfp]>=1.16,<1.22", "kfp>=2.5,<2.17"],
         # Videos and manifests at s3://, az:// and http://; what fsspec reads by itself, such as hdfs://, needs no more.
@@ -54,7 +55,7 @@ setup(
         # Artifacts of the pipeline at s3://, az:// and hdfs://: only TensorFlow 2.16 can.
         "remote-artifacts": ["tensorflow-io; python_version < '3.11'"],
         # moto with flask: an S3 server here. selenium: the review page in a browser. statsmodels: a reference.
-        "test": ["flask", "flask-cors", "moto[s3]", "pytest", "ruff", "selenium", "statsmodels"],
+        "test": ["flask", "flask-cors", "moto[s3]", "pytest", "pytest-xdist", "ruff", "selenium", "statsmodels"],
     },
     entry_points={
         "console_scripts": ["vivit=pipeline.cli:command"],

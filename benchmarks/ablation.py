@@ -7,7 +7,6 @@ come from the cache: a stopped ablation resumes where it stopped.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 from components.evaluation.outcomes import parts_by_name
@@ -15,6 +14,7 @@ from components.evaluation.tfma.config import TOP_1
 from components.registry.records import RunInfo
 from models.clips.augment import NO_AUGMENTATION
 from pipeline.data import prepare
+from pipeline.local.workdir import held, local_workdir
 from pipeline.recipe import Recipe
 from pipeline.report import overall_metrics
 from pipeline.run import run_nodes
@@ -42,9 +42,11 @@ class Row:
 def variants(recipe: Recipe) -> dict[str, Recipe]:
     """The recipe without any regularisation, and with one more part of it each time, by the part added.
 
-    Augmentation is the recipe's own without mixup; rates are the recipe's, or the module's where the recipe has none.
+    Augmentation is the recipe's own without mixup and CutMix; rates are the recipe's, or the module's where the
+    recipe has none.
     """
-    model, train, augment = recipe.model, recipe.train, recipe.augment
+    model, train = recipe.model, recipe.train
+    augment = dataclasses.replace(recipe.augment, cutmix=0.0)
     plain = dataclasses.replace(
         recipe,
         augment=NO_AUGMENTATION,
@@ -78,22 +80,23 @@ def ablate(data: str, workdir: str, recipes: Mapping[str, Recipe], echo: Callabl
     Raises:
       ConfigError, ManifestError, NodeFailedError: As `pipeline.run.run`.
     """
-    workdir = os.path.abspath(workdir)
+    workdir = local_workdir(workdir)
     rows = []
-    for number, (variant, recipe) in enumerate(recipes.items(), start=1):
-        echo(f"Variant {number} of {len(recipes)}: {variant}")
-        prepared, manifest = prepare(data, workdir, recipe)
-        info = RunInfo(variant, changes={}, config={}, source=data, label=variant, approval="none")
-        results = run_nodes(recipe, prepared, workdir, echo, info, last="ModelGate")
-        metrics = overall_metrics(results["Evaluator"].outputs["evaluation"][0])
-        names = list(parts_by_name(manifest.heads))
-        rows.append(
-            Row(
-                variant,
-                one_view={name: metrics[serving.centre_view(name)][TOP_1] for name in names},
-                all_views={name: metrics[name][TOP_1] for name in names},
+    with held(workdir):
+        for number, (variant, recipe) in enumerate(recipes.items(), start=1):
+            echo(f"Variant {number} of {len(recipes)}: {variant}")
+            prepared, manifest = prepare(data, workdir, recipe)
+            info = RunInfo(variant, changes={}, config={}, source=data, label=variant, approval="none")
+            results = run_nodes(recipe, prepared, workdir, echo, info, last="ModelGate")
+            metrics = overall_metrics(results["Evaluator"].outputs["evaluation"][0])
+            names = list(parts_by_name(manifest.heads))
+            rows.append(
+                Row(
+                    variant,
+                    one_view={name: metrics[serving.centre_view(name)][TOP_1] for name in names},
+                    all_views={name: metrics[name][TOP_1] for name in names},
+                )
             )
-        )
     return rows
 
 

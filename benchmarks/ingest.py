@@ -212,5 +212,5 @@ def ingest(clips: Sequence[Clip], folder: str, config: IngestConfig, workers: in
     examples, quarantine = standard_artifacts.Examples(), Quarantine()
     examples.uri, quarantine.uri = (os.path.join(folder, name) for name in ("examples", "quarantine"))
     context = BaseBeamExecutor.Context(beam_pipeline_args=ingest_args(workers))
-    properties = VideoExampleGen(folder, (SPLIT,), config).exec_properties
+    properties = VideoExampleGen(folder, (SPLIT,), config, kept=os.path.join(folder, "kept")).exec_properties
     VideoExampleGenExecutor(context).Do({}, {"examples": [examples], QUARANTINE_KEY: [quarantine]}, dict(properties))

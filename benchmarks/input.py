@@ -132,6 +132,7 @@ def _bench_example(clip_id: str, image: np.ndarray, frames: int) -> bytes:
 
     feature = {
         features.CLIP_ID: strings([clip_id.encode()]),
+        features.CLIP_GROUP: strings([clip_id.encode()]),
         features.CLIP_FRAMES: strings(encoded),
         features.label_id_key(_HEAD): tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import tempfile
 import time
@@ -13,6 +12,7 @@ import av
 import numpy as np
 
 from benchmarks.ingest import SECONDS, SPLIT, ingest, write_videos
+from benchmarks.quiet import quiet
 from components.ingest.config import IngestConfig
 from components.manifest.reader import Clip
 
@@ -50,8 +50,6 @@ def bench_segments(config: IngestConfig, *, minutes: int = 30, segments: int = 2
     # Loaded before the clock starts.
     import components.ingest.example_gen  # noqa: F401
 
-    # Its log lines would be part of the measurement, and of the JSON.
-    logging.getLogger("vivit.ingest").setLevel(logging.WARNING)
     rng = np.random.default_rng(0)
     starts, lengths = rng.uniform(0, 60 * minutes - 5, segments), rng.uniform(1, 5, segments)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +61,8 @@ def bench_segments(config: IngestConfig, *, minutes: int = 30, segments: int = 2
         begin = time.perf_counter()
         _decode(video)
         decoded = time.perf_counter()
-        ingest(clips, os.path.join(folder, "ingest"), config, workers=1)
+        with quiet("vivit.ingest"):
+            ingest(clips, os.path.join(folder, "ingest"), config, workers=1)
         return SegmentRates(minutes, segments, time.perf_counter() - decoded, decoded - begin)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import keras
 from keras import layers, ops
 
-from models.network.vivit import POOLS, SplitHeads, ViViTConfig
+from models.network.pooling import POOLS
+from models.network.vivit import SplitHeads, ViViTConfig
 
 gelu = functools.partial(keras.activations.gelu, approximate=True)
 

@@ -14,6 +14,7 @@ from models.checkpoints.pretrained import build_model
 from models.clips import input_pipeline
 from models.clips.input_pipeline import Source
 from models.training.config import PaceConfig, WeightsConfig
+from models.training.groups import apply_groups
 from models.training.loop import Split, train_steps
 from models.training.optimizers import build_optimizer
 from models.training.progress import WAIT
@@ -62,9 +63,7 @@ def bench_train(config: WeightsConfig, source: Source, *, rounds: int = 5, steps
     pace = PaceConfig(strategy="one", checkpoint_steps=turn, eval_epochs=1e9)
 
     def build():
-        return build_model(
-            config.model, clip_shape=config.clip.shape, heads={head: len(names) for head, names in classes.items()}
-        )
+        return build_model(config.model, clip_shape=config.clip.shape, classes=classes)
 
     bare = _bare_step(build(), config, training_clips)
     loops, bares, waits = [], [], []
@@ -92,7 +91,7 @@ def bench_train(config: WeightsConfig, source: Source, *, rounds: int = 5, steps
 
 
 def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[[], float]:
-    optimizer = build_optimizer(config.train.optimizer, 100)
+    optimizer = build_optimizer(config.train.optimizer, 100, apply_groups(model, config.train.optimizer))
     optimizer.build(model.trainable_variables)
     step = tf.function(
         train_step(
@@ -101,6 +100,7 @@ def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[
             config.augment,
             clipping=config.train.optimizer,
             label_smoothing=config.train.label_smoothing,
+            accumulate_steps=config.train.accumulate_steps,
             jit_compile=config.train.jit_compile,
         )
     )
@@ -112,7 +112,7 @@ def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[
         num_examples=training_clips.count,
         seed=config.train.seed,
     )
-    batch = {name: value for name, value in next(iter(batches)).items() if name != "id"}
+    batch = {name: value for name, value in next(iter(batches)).items() if name not in ("id", "group")}
     return lambda: float(step(batch)["loss"])
 
 

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="YAML file to write")
     parser.add_argument("--workdir", default=DEFAULT_WORKDIR, help="bucket of everything that the runs keep")
     parser.add_argument("--image", default=DEFAULT_IMAGE, help="image made from kubeflow/Dockerfile")
-    parser.add_argument("--data", help="manifest or folder of classes to check and prepare in the workdir now")
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument("--data", help="manifest or folder of classes to check and prepare in the workdir now")
+    data.add_argument("--manifest", help="folder of a data set that `vivit prepare` has prepared in the workdir")
     parser.add_argument(
         "--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1; the Scorer has one"
     )
@@ -38,6 +40,7 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
         workdir=arguments.workdir,
         image=arguments.image,
         data=arguments.data,
+        manifest=arguments.manifest,
         accelerator=arguments.accelerator,
         beam=arguments.beam,
         label=arguments.label,
@@ -46,8 +49,8 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
     for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):
         if "YOUR-" in value:
             echo(f"Set --{option}: {value} is a placeholder.")
-    if not arguments.data:
-        echo(f"Prepare the data before a run:\n  {_prepare_command(arguments)}")
+    if not (arguments.data or arguments.manifest):
+        echo(f"Set --manifest to the folder that this command prepares and names:\n  {_prepare_command(arguments)}")
 
 
 def _prepare_command(arguments: argparse.Namespace) -> str:

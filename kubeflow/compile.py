@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 
 import yaml
@@ -11,7 +12,12 @@ from kubeflow.resources import RESOURCES, add_example_gen_resources, set_resourc
 from pipeline.beam import step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import artifact_store_problem, locate, prepare
+from pipeline.plan.plan import plan_run, plan_text
+from pipeline.plan.weights import find_first_weights, with_network
 from pipeline.recipe import describe, heads_of, load_recipe
+
+# Of a spec that is compiled for no data set.
+UNKNOWN_MANIFEST = "manifest-YOUR-DATA"
 
 
 def compile_recipe(
@@ -22,6 +28,7 @@ def compile_recipe(
     workdir: str,
     image: str,
     data: str | None = None,
+    manifest: str | None = None,
     accelerator: str | None = None,
     beam: Sequence[str] = (),
     label: str = "",
@@ -35,8 +42,8 @@ def compile_recipe(
       output: YAML file to write.
       workdir: Folder (any URI that the cluster reads and writes) of everything that the runs keep.
       image: Container image with this project installed.
-      data: Manifest or folder of classes, checked and prepared in the workdir; without it, the heads and slices are
-        the recipe's, and `vivit prepare` must have run before the pipeline does.
+      data: Manifest or folder of classes, checked and prepared in the workdir.
+      manifest: Without `data`: the folder that `vivit prepare` has named. The heads and slices are then the recipe's.
       accelerator: ``TYPE:COUNT`` of the Trainer.
       beam: Beam options, as in `step_args`; without a runner each step's container does its own work.
       label: What the user calls the runs, for the reviewer.
@@ -46,15 +53,23 @@ def compile_recipe(
       ConfigError, ManifestError: If a setting or the manifest is wrong.
     """
     step_args(beam)  # A wrong option is refused before anything is read.
-    name, recipe = recipe, load_recipe(recipe, overrides)
+    name, recipe = recipe, with_network(load_recipe(recipe, overrides), workdir)
     if data:
-        prepared, _ = prepare(data, workdir, recipe)
+        prepared, checked = prepare(data, workdir, recipe)
+        echo(plan_text(plan_run(checked, recipe, prepared.first_weights.words)))
     else:
         # The image decides, not this machine.
         problem = artifact_store_problem(workdir)
         if problem:
             echo(f"An image like this machine cannot run it: {problem}")
-        prepared = locate(workdir, splits=("train", "eval"), heads=heads_of(recipe), slices=recipe.data.slices or ())
+        prepared = locate(
+            workdir,
+            manifest_dir=manifest or os.path.join(workdir, "data", UNKNOWN_MANIFEST),
+            first_weights=find_first_weights(recipe.model.init_from, workdir),
+            splits=("train", "eval"),
+            heads=heads_of(recipe),
+            slices=recipe.data.slices or (),
+        )
     pipeline = build_pipeline(
         recipe,
         prepared,

@@ -22,9 +22,13 @@ def catalogue() -> Iterator[str]:
         recipe = load_recipe(name)
         heads = heads_of(recipe)
         classes = dict(zip(heads, recipe.data.num_classes or [_ANY_NUMBER] * len(heads), strict=True))
-        parameters, gflops = figures(recipe.model, recipe.clip.shape, classes)
+        if recipe.model.network == "weights":
+            cost = f"{'of the weights':>25s}"
+        else:
+            parameters, gflops = figures(recipe.model, recipe.clip.shape, classes)
+            cost = f"{parameters:12,d} {gflops:12.2f}"
         expected = section(recipes.docstring(name), "Expect")
-        yield f"{name:24s} {parameters:12,d} {gflops:12.2f} {str(recipe.views):>6s}  {expected}"
+        yield f"{name:24s} {cost} {str(recipe.views):>6s}  {expected}"
 
 
 def figures(config: ViViTConfig, clip_shape: tuple[int, int, int], heads: Mapping[str, int]) -> tuple[int, float]:

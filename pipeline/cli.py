@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from types import ModuleType
 
+from components.storage.room import no_room_message
 from pipeline.commands import check, convert, demo, manifest, models, predict, prepare, recipes, review, run
 from pipeline.console import Console, quiet
+from pipeline.local.interrupt import STATUS
 
 _DISTRIBUTION, _GROUP = "vivit-tfx", "vivit.commands"
 _COMMANDS = {
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("vivit: stopped", file=sys.stderr)
-        return 130
+        return STATUS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,15 +81,16 @@ def run_quietly(function: Callable[[argparse.Namespace, Console], int | None], a
         except Exception as error:  # noqa: BLE001 (the last stop: nothing is swallowed, the traceback is logged)
             logging.getLogger().exception("stopped")
             where = f"\nThe whole log: {console.log_file}" if console.log_file else ""
-            console(f"\nvivit: {error}{where}")
+            console(f"\nvivit: {no_room_message(error, workdir or os.curdir) or error}{where}")
             return 1
 
 
 def command() -> None:
     """Runs the command of this process, and ends it."""
     status = main()
-    if "tensorflow_io" in sys.modules:
-        # After use of its S3 file system, it aborts a process that exits normally, with status 134.
+    # After use of its S3 file system, tensorflow-io aborts a process that exits normally, with status 134; one that was
+    # stopped would wait for Beam's threads.
+    if "tensorflow_io" in sys.modules or status == STATUS:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -21,6 +21,7 @@ from components.registry.records import RegistryError
 from components.registry.versions import content_digest, pushed_folder, standing
 from components.review.page import review_page
 from pipeline import settings
+from pipeline.dag import PIPELINE_NAME
 from schemas.predictions import CANDIDATE, PRODUCTION, Predictions
 
 _REVIEW_NODE = "Review"
@@ -79,9 +80,7 @@ def _last_review_inputs(workdir: str) -> dict[str, str]:
     if "://" in workdir or not os.path.exists(database):
         raise RegistryError(f"{database} is missing: models are compared in the folder of a run of this machine")
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(database)) as handle:
-        (context,) = [
-            found for found in handle.store.get_contexts_by_type("node") if found.name.endswith(f".{_REVIEW_NODE}")
-        ] or [None]
+        context = handle.store.get_context_by_type_and_name("node", f"{PIPELINE_NAME}.{_REVIEW_NODE}")
         executions = handle.store.get_executions_by_context(context.id) if context else []
         if not executions:
             raise RegistryError(f"no run in {workdir} has come to its review yet")

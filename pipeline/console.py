@@ -6,6 +6,7 @@ a log file and keeps the terminal for the loggers under ``vivit`` and for the `C
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -14,6 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
+
+from components.storage.room import LogStream
 
 LOGGER = "vivit"
 T = TypeVar("T")
@@ -61,38 +64,45 @@ class Console:
 
 @contextmanager
 def quiet(log_dir: str | None) -> Iterator[Console]:
-    """Redirects stdout, stderr and Python's logging into a file in `log_dir`, or into nothing where it is None.
+    """Redirects stdout, stderr and Python's logging into a file in `log_dir`; into nothing where there can be none.
 
     Must start before TensorFlow is imported, whose first lines would reach the terminal otherwise.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    log_file = None
-    if log_dir is not None:
-        os.makedirs(log_dir, exist_ok=True)
-        log_file = os.path.join(log_dir, time.strftime("%Y%m%d-%H%M%S.log"))
+    log_file = _new_log(log_dir) if log_dir is not None else None
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
     # The steps of a pipeline report through the same loggers; their children inherit the redirected descriptors.
     with (
-        open(log_file or os.devnull, "a", encoding="utf-8") as log,
+        open(log_file or os.devnull, "ab") as file,
         os.fdopen(os.dup(1), "w", errors="replace") as terminal,
         os.fdopen(os.dup(2), "w", errors="replace") as errors,
     ):
+        log = LogStream(file.fileno())
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         handlers = _attach(terminal, log)
         try:
-            yield Console(terminal, errors, log, log_file)
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                yield Console(terminal, errors, log, log_file)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             for logger, handler in handlers:
                 logger.removeHandler(handler)
             os.dup2(saved[0], 1)
             os.dup2(saved[1], 2)
             for descriptor in saved:
                 os.close(descriptor)
+
+
+def _new_log(folder: str) -> str | None:
+    """A file for the log; None where none can be made, which the command itself finds out and says."""
+    path = os.path.join(folder, time.strftime("%Y%m%d-%H%M%S.log"))
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "ab"):
+            return path
+    return None
 
 
 def _attach(terminal, log) -> list[tuple[logging.Logger, logging.Handler]]:

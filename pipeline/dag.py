@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import tensorflow_data_validation as tfdv
@@ -24,6 +25,7 @@ from components.gates.review import Review
 from components.gates.scorer import Scorer
 from components.ingest.example_gen import QUARANTINE_KEY, VideoExampleGen
 from components.registry.records import RunInfo
+from components.storage.code_version import code_version, is_ours
 from pipeline import settings
 from pipeline.beam import ingest_args, step_args
 from pipeline.data import PreparedData
@@ -61,6 +63,10 @@ def build_pipeline(
       ConfigError: If a Beam option is wrong.
     """
     nodes = _nodes(recipe, data, workdir, run, decoders, beam)
+    for node in nodes:
+        # No executor reads it: it makes the code a part of what the cache compares. A compiled pipeline names the code
+        # of the machine that compiled it: build the image from the same.
+        node.exec_properties["code"] = _code_of(node)
     ids = [node.id for node in nodes]
     return Pipeline(
         pipeline_name=PIPELINE_NAME,
@@ -81,7 +87,7 @@ def _nodes(
     beam: Sequence[str],
 ) -> list[BaseNode]:
     """The nodes, in the order in which a clip passes them."""
-    example_gen = VideoExampleGen(input_base=data.manifest_dir, splits=data.splits, ingest=recipe.ingest)
+    example_gen = VideoExampleGen(data.manifest_dir, data.splits, recipe.ingest, kept=os.path.join(workdir, "ingest"))
     example_gen.with_beam_pipeline_args(ingest_args(decoders, beam))
     quarantine_gate = QuarantineGate(
         quarantine=example_gen.outputs[QUARANTINE_KEY], manifest_dir=data.manifest_dir, policy=recipe.ingest
@@ -114,7 +120,8 @@ def _nodes(
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config={
-            "config": settings.to_json(recipe.trainer_config(data.heads)),
+            "config": settings.to_json(recipe.starting_from(data.first_weights.path).trainer_config(data.heads)),
+            "first_weights": data.first_weights.version,
             "pace": data.pace_file,
             "checkpoints": os.path.join(workdir, "checkpoints"),
         },
@@ -164,3 +171,13 @@ def _nodes(
         example_gen, quarantine_gate, statistics_gen, schema_gen, example_validator, transform, trainer, production,
         scorer, evaluator, model_gate, canary, clip_hasher, review, pusher,
     ]  # fmt: skip
+
+
+def _code_of(node: BaseNode) -> str:
+    """Version of the code that makes the outputs of a node: ours, and TFX's where the node has an executor of TFX."""
+    executor = node.executor_spec.executor_class
+    functions = [node.exec_properties.get(key) for key in ("preprocessing_fn", "run_fn")]
+    modules = [executor.__module__, *(function.rpartition(".")[0] for function in functions if function)]
+    version = code_version(*filter(is_ours, modules))
+    is_tfx = any(base.__module__.startswith("tfx.components.") for base in executor.__mro__)
+    return f"{version} tfx-{metadata.version('tfx')}" if is_tfx else version

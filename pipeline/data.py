@@ -1,8 +1,9 @@
 """Prepares a data set for the pipeline: checks the manifest and writes what the pipeline reads.
 
-Below the workdir: ``data/manifest/<split>.jsonl`` with one clip a line, ``data/schema-<hash>/schema.pbtxt``, and
-``data/pace.json``. A file is written only when its content differs: unchanged inputs keep their fingerprints and stay
-cached.
+Below the workdir: ``data/manifest-<hash>/<split>.jsonl`` with one clip a line, ``data/schema-<hash>/schema.pbtxt``, and
+``data/pace.json``. Manifests and schemas are named by their content and never replaced: unchanged inputs stay cached,
+and a run that waits in a queue reads what it was compiled for. The pace of a training changes no weight: the last one
+that was prepared holds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from components.manifest.table import SPLITS, ManifestError
 from components.media.video import VideoError
 from components.storage import files
 from pipeline import settings
+from pipeline.plan.weights import FirstWeights, find_first_weights
 from pipeline.recipe import Recipe
 from pipeline.settings import ConfigError
 from schemas.schema import build_schema
@@ -34,6 +36,7 @@ class PreparedData:
       manifest_dir: Folder of the ``<split>.jsonl`` files.
       pace_file: The `PaceConfig` as JSON. The Trainer reads this file, so that no fingerprint contains it.
       schema_file: The TensorFlow Metadata schema of the raw examples.
+      first_weights: What `model.init_from` names.
       splits: Names of the splits.
       heads: Label heads.
       slices: Slice columns.
@@ -42,28 +45,34 @@ class PreparedData:
     manifest_dir: str
     pace_file: str
     schema_file: str
+    first_weights: FirstWeights
     splits: tuple[str, ...]
     heads: tuple[str, ...]
     slices: tuple[str, ...]
 
 
-def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Manifest]:
+def prepare(
+    source: str, workdir: str, recipe: Recipe, manifest: Manifest | None = None
+) -> tuple[PreparedData, Manifest]:
     """Checks a manifest and writes it, with its schema, below the workdir.
 
     Args:
       source: CSV, JSONL or folder of classes.
       workdir: Folder (any URI) of the run.
       recipe: Its `data` names heads and slices; its `evaluation.split` must have clips.
+      manifest: What was read of `source` already.
 
     Raises:
       ManifestError: If a row cannot be used, or the evaluated split is empty.
       TooManyBadVideosError: If more files cannot be read than `recipe.ingest` allows.
-      ConfigError: If the training clips do not fill a batch, or nothing here writes artifacts to the workdir.
+      ConfigError: If the training clips do not fill a batch, `model.init_from` cannot be read, or nothing here writes
+        artifacts to the workdir.
     """
     problem = artifact_store_problem(workdir)
     if problem:
         raise ConfigError(problem)
-    manifest = read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
+    first = find_first_weights(recipe.model.init_from, workdir)
+    manifest = manifest or read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
     if not manifest.split(recipe.evaluation.split):
         raise ManifestError(
             manifest.source, [f"no clip in split {recipe.evaluation.split!r}, which evaluation.split names"]
@@ -79,13 +88,17 @@ def prepare(source: str, workdir: str, recipe: Recipe) -> tuple[PreparedData, Ma
             f"--set train.batch_size={max(1, num_train // 4)}"
         )
     splits = tuple(split for split in SPLITS if manifest.split(split))
-    data = locate(workdir, splits=splits, heads=manifest.heads, slices=manifest.slices)
-    for split in SPLITS:
-        path = os.path.join(data.manifest_dir, f"{split}.jsonl")
-        if split in splits:
-            _write_if_changed(path, "".join(clip.to_json() + "\n" for clip in manifest.split(split)))
-        elif tf.io.gfile.exists(path):
-            tf.io.gfile.remove(path)
+    lines = {split: "".join(clip.to_json() + "\n" for clip in manifest.split(split)) for split in splits}
+    data = locate(
+        workdir,
+        manifest_dir=os.path.join(workdir, "data", f"manifest-{_digest(repr(lines))}"),
+        first_weights=first,
+        splits=splits,
+        heads=manifest.heads,
+        slices=manifest.slices,
+    )
+    for split, text in lines.items():
+        _write_if_changed(os.path.join(data.manifest_dir, f"{split}.jsonl"), text)
     _write_if_changed(data.schema_file, _schema_text(manifest.heads, manifest.slices))
     _write_if_changed(data.pace_file, settings.to_json(recipe.pace))
     return data, manifest
@@ -115,18 +128,29 @@ def artifact_store_problem(workdir: str) -> str:
     )
 
 
-def locate(workdir: str, *, splits: Sequence[str], heads: Sequence[str], slices: Sequence[str]) -> PreparedData:
-    """Where `prepare` puts a data set with these heads and slices."""
-    # Importers cache by path, so the content is part of it.
-    digest = hashlib.sha256(_schema_text(heads, slices).encode()).hexdigest()[:12]
+def locate(
+    workdir: str,
+    *,
+    manifest_dir: str,
+    first_weights: FirstWeights,
+    splits: Sequence[str],
+    heads: Sequence[str],
+    slices: Sequence[str],
+) -> PreparedData:
+    """Where `prepare` puts a data set with this manifest, these heads and slices."""
     return PreparedData(
-        manifest_dir=os.path.join(workdir, "data", "manifest"),
+        manifest_dir=manifest_dir,
         pace_file=os.path.join(workdir, "data", "pace.json"),
-        schema_file=os.path.join(workdir, "data", f"schema-{digest}", "schema.pbtxt"),
+        schema_file=os.path.join(workdir, "data", f"schema-{_digest(_schema_text(heads, slices))}", "schema.pbtxt"),
+        first_weights=first_weights,
         splits=tuple(splits),
         heads=tuple(heads),
         slices=tuple(slices),
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _schema_text(heads: Sequence[str], slices: Sequence[str]) -> str:

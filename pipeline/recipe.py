@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable
 
 from components.evaluation.config import EvaluationConfig, PushConfig
 from components.ingest.config import IngestConfig
 from components.media.config import DecodeConfig, part
 from components.registry.records import RunInfo
 from models.checkpoints.pretrained import ModelConfig
-from models.clips.augment import AugmentConfig
+from models.clips.augment import AugmentConfig, window_size
 from models.clips.sampling import ClipConfig, ViewsConfig
 from models.training.config import LearningConfig, PaceConfig, TrainConfig, TrainerConfig, WeightsConfig
 from pipeline import recipes, settings
 from schemas.features import DEFAULT_HEAD, Storage
+
+# In `model.init_from`: the model in production in the workdir.
+PRODUCTION = "production"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,17 @@ class Recipe:
     evaluation: EvaluationConfig = EvaluationConfig()
     push: PushConfig = PushConfig()
 
+    def __post_init__(self):
+        frames, *sides = self.model.tubelet
+        _check_covered("clip.num_frames", self.clip.num_frames, frames, self.model.tubelet)
+        _check_covered("clip.crop_size", self.clip.crop_size, math.lcm(*sides), self.model.tubelet)
+        # Raises ValueError where the smallest frames that augment.scale makes hold no crop.
+        window_size(self.clip, self.augment)
+        if self.train.batch_size % self.augment.repeats:
+            raise settings.ConfigError(
+                f"train.batch_size is {self.train.batch_size}; augment.repeats {self.augment.repeats} must divide it"
+            )
+
     def weights_config(self, heads: Iterable[str]) -> WeightsConfig:
         """What the weights depend on."""
         return WeightsConfig(
@@ -69,10 +83,25 @@ class Recipe:
         decoding = dataclasses.asdict(part(DecodeConfig, self.ingest))
         return TrainerConfig(self.weights_config(heads), decoding, self.views)
 
+    def starting_from(self, path: str | None) -> Recipe:
+        """The same recipe with the file or folder that `model.init_from` names."""
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, init_from=path))
+
     @property
     def pace(self) -> PaceConfig:
         """How the training goes."""
         return part(PaceConfig, self.train)
+
+
+def _check_covered(setting: str, value: int, step: int, tubelet: Iterable[int]) -> None:
+    """Raises ConfigError if tubelets leave a part of the clip unseen, as the network would do without a word."""
+    if rest := value % step:
+        of = f"model.tubelet={','.join(map(str, tubelet))}"
+        nearest = " or ".join(str(fit) for fit in (value - rest, value - rest + step) if fit)
+        raise settings.ConfigError(
+            f"{setting} is {value}, but {of} wants a multiple of {step}: the network would never see the last {rest}. "
+            f"Set it to {nearest}"
+        )
 
 
 def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
@@ -83,29 +112,30 @@ def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
     """
     if name not in recipes.names():
         raise settings.ConfigError(f"no recipe {name!r}; there are {', '.join(recipes.names())}")
+    return settings.override(importlib.import_module(recipes.module(name)).RECIPE, pairs_of(overrides))
+
+
+def pairs_of(overrides: Iterable[str]) -> dict[str, str]:
+    """``key=value`` settings as a mapping; the last of a key holds.
+
+    Raises:
+      ConfigError: If one has no equals sign.
+    """
     pairs = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise settings.ConfigError(f"--set {text}: wanted key=value, e.g. --set train.steps=200")
         pairs[key.strip()] = value.strip()
-    return settings.override(importlib.import_module(f"{recipes.__name__}.{name}").RECIPE, pairs)
+    return pairs
 
 
 def describe(name: str, recipe: Recipe, *, source: str, label: str = "") -> RunInfo:
     """Describes a run of a recipe with its settings."""
     config = dataclasses.asdict(recipe)
-    published, used = (dict(_leaves(values)) for values in (dataclasses.asdict(load_recipe(name)), config))
+    published, used = settings.flat(dataclasses.asdict(load_recipe(name))), settings.flat(config)
     changes = {key: (published[key], used[key]) for key in used if published[key] != used[key]}
     return RunInfo(name, changes, config, source, label, recipe.push.approval)
-
-
-def _leaves(values: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, json.dumps(value)
 
 
 def heads_of(recipe: Recipe) -> tuple[str, ...]:

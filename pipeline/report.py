@@ -20,7 +20,7 @@ from components.ingest.example_gen import QUARANTINE_KEY
 from components.ingest.quarantine import read_quarantine, read_summary
 from components.manifest.reader import Manifest
 from pipeline.console import typed_command, typed_path
-from pipeline.local import NodeResult
+from pipeline.local.runner import NodeResult
 from pipeline.recipe import Recipe
 
 _MANY = 12
@@ -65,9 +65,6 @@ def _data_lines(manifest: Manifest, ingest: IngestConfig, example_gen: NodeResul
     if manifest.ignored:
         shown = ", ".join(manifest.ignored[:_MANY])
         lines.append(f"            {len(manifest.ignored)} file(s) and folder(s) were left alone: {shown}")
-    if manifest.moved_to_train:
-        moved = len(manifest.moved_to_train)
-        lines.append(f"            {moved} group(s) drawn for eval went to train: their class has no other")
     for head in manifest.heads:
         names = manifest.classes(head)
         shown = ", ".join(names[:_MANY]) + (", …" if len(names) > _MANY else "")

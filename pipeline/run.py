@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tfx.orchestration import metadata
 
+from components.manifest.reader import read_manifest
 from components.registry.records import RunInfo
 from pipeline.beam import step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import PreparedData, prepare
-from pipeline.local import NodeResult, run_pipeline
+from pipeline.local.runner import NodeResult, run_pipeline
+from pipeline.local.workdir import held, local_workdir
+from pipeline.plan.choice import fitting_recipe, likely_recipe
+from pipeline.plan.plan import plan_run, plan_text
+from pipeline.plan.weights import with_network
 from pipeline.recipe import Recipe, describe, load_recipe
 from pipeline.report import summary
-from pipeline.settings import ConfigError
 
 
 def run(
     data: str,
     workdir: str,
     *,
-    recipe: str,
-    overrides: Iterable[str] = (),
+    recipe: str | None,
+    overrides: Sequence[str] = (),
     beam: Sequence[str] = (),
     label: str = "",
     echo: Callable[[str], None] = print,
@@ -32,7 +36,7 @@ def run(
     Args:
       data: CSV, JSONL or folder of classes.
       workdir: Local folder of all outputs: examples, models, metadata, logs, and ``pushed/``.
-      recipe: Name of the recipe.
+      recipe: Name of the recipe; None for the one that fits, see `fitting_recipe`.
       overrides: ``key=value`` settings.
       beam: Beam options, as in `step_args`.
       label: What the user calls this run, for the reviewer.
@@ -42,27 +46,29 @@ def run(
       What each node did, by node id.
 
     Raises:
-      ConfigError: If a setting is wrong.
+      ConfigError: If a setting is wrong, or another run holds the workdir.
       ManifestError: If the manifest is wrong.
       TooManyBadVideosError: If too many files cannot be read.
       NodeFailedError: If a step fails.
     """
-    if "://" in workdir:
-        raise ConfigError(
-            f"--workdir {workdir} is no folder of this machine: vivit run reads --data from anywhere, and keeps its "
-            "models and metadata here; vivit compile makes a pipeline that keeps them in a bucket"
-        )
-    workdir = os.path.abspath(workdir)
-    settings = load_recipe(recipe, overrides)
-    step_args(beam)  # A wrong option is reported before anything is read.
-    echo(f"Checking {data} …")
-    prepared, manifest = prepare(data, workdir, settings)
-    echo(f"      {len(manifest.clips)} clips, heads {', '.join(manifest.heads)}")
-    if manifest.unreadable:
-        echo(f"      {len(manifest.unreadable)} of them have no file that can be read; they go to the quarantine")
-    info = describe(recipe, settings, source=data, label=label)
-    results = run_nodes(settings, prepared, workdir, echo, info, beam=beam)
-    echo(summary(settings, manifest, results))
+    workdir = local_workdir(workdir)
+    # A wrong setting or option is reported before anything is read.
+    settings = load_recipe(recipe or likely_recipe(overrides), overrides)
+    step_args(beam)
+    with held(workdir):
+        manifest = None
+        if not recipe:
+            echo(f"Looking through {data} …")
+            manifest = read_manifest(data, heads=settings.data.heads, slices=settings.data.slices)
+            recipe, overrides, reason = fitting_recipe(overrides, workdir, manifest)
+            echo(f"Recipe {recipe}, as {reason}; --recipe takes another")
+        settings = with_network(load_recipe(recipe, overrides), workdir)
+        echo(f"Checking {data} …")
+        prepared, manifest = prepare(data, workdir, settings, manifest)
+        echo(plan_text(plan_run(manifest, settings, prepared.first_weights.words)))
+        info = describe(recipe, settings, source=data, label=label)
+        results = run_nodes(settings, prepared, workdir, echo, info, beam=beam)
+        echo(summary(settings, manifest, results))
     return results
 
 

@@ -32,6 +32,17 @@ def from_json(config_type: type[Config], text: str) -> Config:
     return build(config_type, json.loads(text))
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested plain values as ``{"train.steps": "200"}``: dotted keys, and values as JSON."""
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = json.dumps(value, ensure_ascii=False)
+    return found
+
+
 def build(config_type: type[Config], values: Mapping[str, Any], path: str = "") -> Config:
     """Builds a config dataclass from a mapping; fields that are not in it keep their defaults.
 
@@ -42,12 +53,17 @@ def build(config_type: type[Config], values: Mapping[str, Any], path: str = "") 
     for key in values:
         if key not in hints:
             raise _unknown(path + key, [path + name for name in hints])
+    for field in dataclasses.fields(config_type):
+        if field.name not in values and field.default is field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{path + field.name} is missing")
     fields = {key: _value(hints[key], value, path + key) for key, value in values.items()}
     return _construct(lambda: config_type(**fields), path)
 
 
 def override(config: Config, settings: Mapping[str, str]) -> Config:
     """Applies ``{"train.steps": "200"}``: dotted keys, and values as JSON or as plain text.
+
+    A group that may be None is turned off by ``null``, and on by any of its settings; the others have their defaults.
 
     Raises:
       ConfigError: If a key is unknown, or a value does not fit its field.
@@ -63,19 +79,27 @@ def _with(config: Any, settings: Mapping[tuple[str, ...], str], prefix: str) -> 
         key = prefix + ".".join((name, *rest))
         if name not in hints:
             raise _unknown(prefix + name, [prefix + other for other in hints])
-        is_group = dataclasses.is_dataclass(getattr(config, name))
-        if rest and not is_group:
+        group = _group(hints[name])
+        if rest and not group:
             raise ConfigError(f"{key}: {prefix + name} is a value, not a group of settings")
-        if not rest and is_group:
-            inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(getattr(config, name)))
+        turned_off = group is not hints[name] and _parsed(text) is None
+        if not rest and group and not turned_off:
+            inner = ", ".join(f"{key}.{field.name}" for field in dataclasses.fields(group))
             raise ConfigError(f"{key} is a group of settings; set one of {inner}")
         if rest:
             groups.setdefault(name, {})[tuple(rest)] = text
         else:
             changes[name] = _value(hints[name], _parsed(text), key, text)
     for name, inner in groups.items():
-        changes[name] = _with(getattr(config, name), inner, f"{prefix}{name}.")
+        current = getattr(config, name)
+        changes[name] = _with(_group(hints[name])() if current is None else current, inner, f"{prefix}{name}.")
     return _construct(lambda: dataclasses.replace(config, **changes), prefix)
+
+
+def _group(hint: Any) -> type | None:
+    """The dataclass of a group of settings, which may be optional; None for a value."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return next((option for option in options if dataclasses.is_dataclass(option)), None)
 
 
 def _parsed(text: str) -> Any:
@@ -108,7 +132,10 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
         if value not in arguments:
             raise ConfigError(f"{path} is {value!r}; it must be one of {', '.join(map(repr, arguments))}")
         return value
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            fields = ", ".join(f'"{field.name}"' for field in dataclasses.fields(hint))
+            raise ConfigError(f"{path} is {value!r}; it must be a JSON object {{…}} with the fields {fields}")
         return build(hint, value, path + ".")
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value] if value != "" else []
@@ -116,8 +143,12 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
         if len(items) != len(item_types):
             raise ConfigError(f"{path} is {value!r}; it must have {len(item_types)} values")
         return tuple(
-            _value(item_type, _parsed(item) if isinstance(item, str) and item_type is not str else item, path)
-            for item_type, item in zip(item_types, items, strict=True)
+            _value(
+                item_type,
+                _parsed(item) if isinstance(item, str) and item_type is not str else item,
+                f"{path}[{index}]" if dataclasses.is_dataclass(item_type) else path,
+            )
+            for index, (item_type, item) in enumerate(zip(item_types, items, strict=True))
         )
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: _value(arguments[1], item, f"{path}.{key}") for key, item in value.items()}

@@ -15,8 +15,8 @@ import tensorflow as tf
 # Raw and transformed examples.
 CLIP_ID = "clip/id"
 CLIP_FRAMES = "clip/frames"
-# Raw examples only.
 CLIP_GROUP = "clip/group"
+# Raw examples only.
 CLIP_FPS = "clip/fps"
 CLIP_START = "clip/start"
 CLIP_DURATION = "clip/duration"
@@ -124,6 +124,7 @@ def transformed_spec(heads: Iterable[str], storage: Storage) -> dict:
     frames = tf.io.VarLenFeature(tf.string) if storage == "jpeg" else tf.io.FixedLenFeature([], tf.string)
     return {
         CLIP_ID: tf.io.FixedLenFeature([], tf.string),
+        CLIP_GROUP: tf.io.FixedLenFeature([], tf.string),
         CLIP_FRAMES: frames,
         **{label_id_key(head): tf.io.FixedLenFeature([], tf.int64) for head in heads},
     }

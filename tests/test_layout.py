@@ -38,15 +38,21 @@ MAY_IMPORT = {
         *("components.evaluation", "components.registry", "components.review"),
     },
     # Settings, the recipe and what the terminal shows; the DAG, its data and its runs.
-    "pipeline": {*BELOW_PIPELINE, "pipeline.recipes", "pipeline.commands"},
+    "pipeline": {*BELOW_PIPELINE, "pipeline.recipes", "pipeline.plan", "pipeline.local", "pipeline.commands"},
     "pipeline.recipes": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.nodes": {*BELOW_PIPELINE, "pipeline"},
-    "pipeline.check": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.plan": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.local": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.check": {*BELOW_PIPELINE, "pipeline", "pipeline.plan"},
     "pipeline.inference": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.versions": {*BELOW_PIPELINE, "pipeline"},
-    "pipeline.commands": {*BELOW_PIPELINE, "pipeline", "pipeline.check", "pipeline.inference", "pipeline.versions"},
-    "kubeflow": {*BELOW_PIPELINE, "pipeline", "pipeline.commands"},
-    "benchmarks": {*BELOW_PIPELINE, "pipeline", "pipeline.commands"},
+    "pipeline.commands": {
+        *BELOW_PIPELINE,
+        *("pipeline", "pipeline.plan", "pipeline.local"),
+        *("pipeline.check", "pipeline.inference", "pipeline.versions"),
+    },
+    "kubeflow": {*BELOW_PIPELINE, "pipeline", "pipeline.plan", "pipeline.commands"},
+    "benchmarks": {*BELOW_PIPELINE, "pipeline", "pipeline.local", "pipeline.commands"},
 }
 PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow", "benchmarks", "tests")
 WITHOUT_TFX = (

@@ -9,6 +9,8 @@ import json
 from pipeline.commands.arguments import Echo, add_recipe_arguments, count
 
 HELP = "measure speed and memory"
+# Of the probe.
+VIT_S = {"tubelet": "1,14,14", "hidden_size": 384, "num_heads": 6, "mlp_dim": 1536}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train = add("train", "the training loop against its compiled step alone", bench_train, "small")
     for subparser in (model, data, train):
         subparser.add_argument("--batch", type=count, default=4, help="clips per step (default: 4)")
+    score = add("score", "the evaluation's scoring against the network alone", bench_score, "small")
+    score.add_argument("--clips", type=count, default=150, help="clips of 10 s of a turn (default: 150)")
     text = "videos to examples, against the bare loop that decodes and encodes"
     ingest = add("ingest", text, bench_ingest, "kinetics400_b_fe")
     ingest.add_argument("--clips", type=count, default=300, help="clips of 10 s 340x256 of a turn (default: 300)")
@@ -35,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     segments = add("segments", "segments of a long video, against one decode of it", bench_segments, "kinetics400_b_fe")
     segments.add_argument("--minutes", type=count, default=30, help="length of the video (default: 30)")
     segments.add_argument("--segments", type=count, default=200, help="how many (default: 200)")
+    probe = add("probe", "a probe's grid of heads, against the backbone's pass over its clips", bench_probe, "probe")
+    probe.add_argument("--clips", type=count, default=60, help="how many (default: 60)")
 
 
 def main(arguments: argparse.Namespace, echo: Echo) -> None:
@@ -105,6 +111,23 @@ def bench_train(arguments: argparse.Namespace, echo: Echo) -> None:
     echo(f"share {rates.share:.2f}; {rates.input_wait:.0%} of the time waiting for input")
 
 
+def bench_score(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times scoring against the network alone."""
+    import tempfile
+    from pathlib import Path
+
+    from benchmarks.score import bench_score as bench
+    from pipeline.recipe import load_recipe
+
+    with tempfile.TemporaryDirectory() as folder:
+        rates = bench(load_recipe(arguments.recipe, arguments.overrides), Path(folder), clips=arguments.clips)
+    if arguments.json:
+        echo(json.dumps(dataclasses.asdict(rates)))
+        return
+    echo(f"scoring {rates.scoring:.1f} views/s, the network alone {rates.network:.1f} views/s: share {rates.share:.2f}")
+    echo(f"{rates.clips} clips of {rates.views} views a turn; each turn loads the model and writes the table")
+
+
 def bench_ingest(arguments: argparse.Namespace, echo: Echo) -> None:
     """Times ingest against the bare loop: decode, resize, encode."""
     from benchmarks.ingest import bench_ingest as bench
@@ -130,3 +153,16 @@ def bench_segments(arguments: argparse.Namespace, echo: Echo) -> None:
         f"{rates.segment_seconds:.1f} s, one bare decode of it {rates.decode_seconds:.1f} s: {rates.ratio:.2f} decodes"
     )
     echo(f"{rates.segments} segments of 1 to 5 s of a video of {rates.minutes} minutes: {cost}")
+
+
+def bench_probe(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times a probe's heads, linear and attentive, against the backbone's pass."""
+    from benchmarks.probe import bench_probe as bench
+    from benchmarks.probe import describe
+    from pipeline.recipe import load_recipe
+
+    # ViT-S/14, where nothing else is said.
+    overrides = ["model.network=stated", *(f"model.{name}={value}" for name, value in VIT_S.items())]
+    recipe = load_recipe(arguments.recipe, [*overrides, *arguments.overrides])
+    times = bench(recipe.weights_config(("label",)), clips=arguments.clips)
+    echo(json.dumps({**dataclasses.asdict(times), **times.ratios}) if arguments.json else describe(times))

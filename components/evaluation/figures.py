@@ -71,7 +71,8 @@ def pairs_of(predictions: Predictions) -> Iterator[Pair]:
 
 def score(pair: Pair, clips: Clips) -> Scored:
     """Computes every figure of one head, or of all together; `passed` is for the gate to decide."""
-    (commonest, count), *_ = collections.Counter(pair.labels).most_common(1)
+    # Of classes that are equally common, the first by name.
+    (commonest, count), *_ = collections.Counter(sorted(pair.labels)).most_common(1)
     return Scored(
         name=pair.name,
         clips=len(clips),

@@ -7,6 +7,7 @@ next shard, and the model in production is not run again on the clips that it wa
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import logging
@@ -26,7 +27,7 @@ from schemas.predictions import CANDIDATE, Clips, Predictions, Role, ScoredModel
 
 _logger = logging.getLogger("vivit.score")
 _SECONDS_BETWEEN_LINES = 10
-_BATCHES_AHEAD = 2
+_CLIPS_AHEAD = 2
 # Pixels of the views in a network at a time: those of 8 views of 32 x 224 x 224, which ViViT-B/16x2 attends to in about
 # 8 GB; and the most views, from which on a small network gets no faster.
 _PIXELS, _MOST_VIEWS = 8 * 32 * 224 * 224, 64
@@ -74,7 +75,7 @@ def score_split(
       paths: The path of each clip's video, by clip id.
       kept: Folder (any URI) of the scores that outlive this call; those of other models are removed.
       output: Folder of the table.
-      batch_views: Views that are in a network at a time, of any clips; None: as many as fit, see `_fitting_views`.
+      batch_views: Views that are in a network at a time, of any clips; None: as many as fit, see `fitting_views`.
     """
     digests = {shard: files.sha256(shard) for shard in shards}
     runs = {role: model for role, model in models.items() if not model.problem}
@@ -132,30 +133,51 @@ def _scored_clips(shards: Sequence[str], served, model: ScoredModel, batch_views
     count, spec = shape[1], _describing_spec(_records(shards))
 
     def decoded(number, serialised):
-        described = tf.io.parse_single_example(serialised, spec)
         clips = views(**{serving.EXAMPLES_INPUT: serialised[tf.newaxis]})[serving.CLIPS][0]
-        repeated = {key: tf.repeat(value, count) for key, value in described.items()}
-        return tf.repeat(number, count), repeated, tf.ensure_shape(clips, shape[1:])
+        return number, tf.io.parse_single_example(serialised, spec), tf.ensure_shape(clips, shape[1:])
 
     numbered = tf.data.Dataset.from_tensor_slices(list(shards)).enumerate()
     records = numbered.flat_map(lambda number, shard: _records(shard).map(lambda serialised: (number, serialised)))
-    # Views of several clips share a batch, so that none is smaller than it must be.
-    batches = records.map(decoded, tf.data.AUTOTUNE).unbatch().batch(batch_views or _fitting_views(shape))
-    rows: list[_ScoredClip] = []
-    for numbers, described, clips in batches.prefetch(_BATCHES_AHEAD):
-        logits = network(**{serving.CLIPS: clips})
-        columns = {key: value.numpy() for key, value in described.items()}
-        by_head = {head: logits[serving.logits_key(head)].numpy() for head in model.classes}
-        for row, number in enumerate(numbers.numpy()):
-            values = {head: of[row] for head, of in by_head.items()}
-            rows.append(_ScoredClip(shards[int(number)], {key: of[row] for key, of in columns.items()}, values))
-        while len(rows) >= count:
-            of_clip, rows = rows[:count], rows[count:]
-            joined = {head: np.stack([view.logits[head] for view in of_clip]) for head in model.classes}
-            yield of_clip[0]._replace(logits=joined)
+    # Where TensorFlow tunes the calls in parallel, an iterator that ends waits for the next tuning, for seconds.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    clips = records.map(decoded, tf.data.AUTOTUNE).prefetch(_CLIPS_AHEAD).with_options(options)
+    waiting: collections.deque[tuple[str, dict[str, bytes | float]]] = collections.deque()
+
+    def views_of_clips():
+        for number, described, views in clips:
+            waiting.append((shards[int(number)], {key: value.numpy() for key, value in described.items()}))
+            yield views
+
+    logits = {head: np.empty([0, len(names)], np.float32) for head, names in model.classes.items()}
+    for batch in _batches(views_of_clips(), batch_views or fitting_views(shape)):
+        found = network(**{serving.CLIPS: batch})
+        logits = {head: np.concatenate([rows, found[serving.logits_key(head)]]) for head, rows in logits.items()}
+        while all(len(rows) >= count for rows in logits.values()):
+            yield _ScoredClip(*waiting.popleft(), {head: rows[:count] for head, rows in logits.items()})
+            logits = {head: rows[count:] for head, rows in logits.items()}
 
 
-def _fitting_views(shape: Sequence[int]) -> int:
+def _batches(clips: Iterable[tf.Tensor], size: int) -> Iterator[tf.Tensor]:
+    """Views of clips, each [V, T, H, W, 3], in batches of `size` that clips share: only the last is smaller."""
+    parts, room = [], size
+    for views in clips:
+        while len(views):
+            parts.append(views[:room])
+            views, room = views[room:], room - len(parts[-1])
+            if not room:
+                yield _joined(parts)
+                parts, room = [], size
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    with tf.device("CPU:0"):
+        return tf.concat(parts, axis=0)
+
+
+def fitting_views(shape: Sequence[int]) -> int:
     """Views [..., T, H, W, 3] that a network takes at a time: few of large ones, which need the memory."""
     return max(1, min(_MOST_VIEWS, _PIXELS // math.prod(shape[-4:-1])))
 

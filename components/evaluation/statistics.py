@@ -77,7 +77,8 @@ def accuracy_interval(correct: np.ndarray, groups: Sequence, confidence: float =
 
     Wilson's interval with the number of independent clips that are worth as much: N / design effect, less what is lost
     by estimating that effect (a t quantile for z, as Korn & Graubard 1998 do). Its degrees of freedom are at most
-    those of the variance of G values of such kurtosis: where two groups have all the errors, little is known.
+    those of the variance of G values of such kurtosis, where that of independent clips counts as normal: where two of
+    many groups have all the errors, little is known.
 
     Args:
       correct: bool [N].
@@ -100,10 +101,13 @@ def accuracy_interval(correct: np.ndarray, groups: Sequence, confidence: float =
 def _effective_clips(correct: np.ndarray, groups: Sequence, grouped: _Grouped, confidence: float) -> float:
     if len(grouped.sizes) in (1, grouped.clips):
         return len(grouped.sizes)
-    freedom = grouped.degrees_of_freedom
-    if (total := (grouped.residuals**2).sum()) > 0:
-        kurtosis = len(grouped.sizes) * (grouped.residuals**4).sum() / total**2
-        freedom = max(1.0, min(freedom, 2 * len(grouped.sizes) / max(kurtosis - 1, 1e-9)))
+    freedom, share, sizes = grouped.degrees_of_freedom, grouped.mean, grouped.sizes.astype(np.float64)
+    if 0 < share < 1:
+        # Fourth moment over the square of the second: of the groups, over that of groups of independent clips.
+        fourth = sizes * share * (1 - share) * (1 + 3 * (sizes - 2) * share * (1 - share))
+        ratio = (grouped.residuals**4).sum() / (grouped.residuals**2).sum() ** 2
+        ratio /= fourth.sum() / (sizes * share * (1 - share)).sum() ** 2
+        freedom = max(1.0, min(freedom, 2 * len(sizes) / max(3 * ratio - 1, 1e-9)))
     upper = 0.5 + confidence / 2
     lost = (stats.norm.ppf(upper) / stats.t.ppf(upper, freedom)) ** 2
     return grouped.clips / design_effect(correct, groups) * lost

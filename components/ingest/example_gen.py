@@ -26,15 +26,14 @@ from tfx.utils import proto_utils
 
 from components.ingest import quarantine
 from components.ingest.config import ExamplesConfig
+from components.ingest.kept import Kept
 from components.ingest.shards import WriteShards, write_plan
 from components.manifest.reader import Clip
 from components.media.config import part
 
 INGEST_KEY = "ingest"
 QUARANTINE_KEY = "quarantine"
-
-# Shards in progress and their plan, below the examples; removed when all shards are complete.
-_UNFINISHED = "unfinished"
+KEPT_KEY = "kept"
 
 
 class Quarantine(Artifact):
@@ -45,9 +44,13 @@ class Quarantine(Artifact):
 
 
 class VideoExampleGenSpec(FileBasedExampleGenSpec):
-    """FileBasedExampleGen's spec, with the ingest configuration (JSON) and the quarantine."""
+    """FileBasedExampleGen's spec, with the ingest configuration (JSON), the kept clips and the quarantine."""
 
-    PARAMETERS = {**FileBasedExampleGenSpec.PARAMETERS, INGEST_KEY: ExecutionParameter(type=str)}
+    PARAMETERS = {
+        **FileBasedExampleGenSpec.PARAMETERS,
+        INGEST_KEY: ExecutionParameter(type=str),
+        KEPT_KEY: ExecutionParameter(type=str),
+    }
     OUTPUTS = {**FileBasedExampleGenSpec.OUTPUTS, QUARANTINE_KEY: ChannelParameter(type=Quarantine)}
 
 
@@ -77,34 +80,43 @@ class VideoExampleGenExecutor(BaseBeamExecutor):
         ]
         config = ExamplesConfig(**json.loads(exec_properties[INGEST_KEY]))
 
-        self._write(clips, examples.uri, lost_uri, list(manifests), config)
+        kept = Kept(exec_properties[KEPT_KEY], config)
+        self._write(clips, examples.uri, lost_uri, list(manifests), config, kept)
         examples.split_names = artifact_utils.encode_split_names(list(manifests))
         examples_utils.set_payload_format(examples, exec_properties["output_data_format"])
         examples_utils.set_file_format(examples, write_split.to_file_format_str(exec_properties["output_file_format"]))
         quarantine.check_accounted(clips, quarantine.read_summary(lost_uri))
 
     def _write(
-        self, clips: list[Clip], examples_uri: str, lost_uri: str, splits: list[str], config: ExamplesConfig
+        self,
+        clips: list[Clip],
+        examples_uri: str,
+        lost_uri: str,
+        splits: list[str],
+        config: ExamplesConfig,
+        kept: Kept,
     ) -> None:
-        unfinished = os.path.join(examples_uri, _UNFINISHED)
-        # An earlier attempt may have made another plan.
-        for folder in (unfinished, *(os.path.join(examples_uri, f"Split-{split}") for split in splits)):
-            if tf.io.gfile.isdir(folder):
-                tf.io.gfile.rmtree(folder)
+        folders = [os.path.join(examples_uri, f"Split-{split}") for split in splits]
+        for folder in (lost_uri, *folders):
             tf.io.gfile.makedirs(folder)
-        tf.io.gfile.makedirs(lost_uri)
-        plan = os.path.join(unfinished, "plan.jsonl")
-        shards = write_plan(plan, clips, config)
+        kept.prepare()
+        plan = kept.new_file()
+        shards = write_plan(plan, clips, config, kept)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(shards)
                 | "Spread" >> beam.Reshuffle()
-                | "Write" >> beam.ParDo(WriteShards(plan, examples_uri, config))
+                | "Write" >> beam.ParDo(WriteShards(plan, kept, config))
                 | "Together" >> beam.GroupBy(lambda _: 0)
                 | "Quarantine" >> beam.MapTuple(lambda _, found: quarantine.write_quarantine(lost_uri, splits, found))
             )
-        tf.io.gfile.rmtree(unfinished)
+        paths = {shard.key: os.path.join(examples_uri, shard.name) for shard in shards}
+        kept.release(paths)
+        # A killed attempt that wrote to the same URI may have had another plan.
+        for path in {os.path.join(folder, name) for folder in folders for name in tf.io.gfile.listdir(folder)}:
+            if path not in paths.values():
+                tf.io.gfile.remove(path)
 
 
 class VideoExampleGen(FileBasedExampleGen):
@@ -116,13 +128,14 @@ class VideoExampleGen(FileBasedExampleGen):
     SPEC_CLASS = VideoExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(VideoExampleGenExecutor)
 
-    def __init__(self, input_base: str, splits: tuple[str, ...], ingest: ExamplesConfig):
+    def __init__(self, input_base: str, splits: tuple[str, ...], ingest: ExamplesConfig, *, kept: str):
         """Makes the component.
 
         Args:
           input_base: Folder (any URI) with one ``<split>.jsonl`` of `Clip` rows per split.
           splits: Names of the splits.
           ingest: What the examples depend on. Further settings of a config are no part of the fingerprint.
+          kept: Folder (any URI) of decoded clips that outlive the ingest, see components/ingest/kept.py.
         """
         input_config = example_gen_pb2.Input(
             splits=[example_gen_pb2.Input.Split(name=name, pattern=f"{name}.jsonl") for name in splits]
@@ -134,6 +147,7 @@ class VideoExampleGen(FileBasedExampleGen):
             output_data_format=example_gen_pb2.FORMAT_TF_EXAMPLE,
             output_file_format=example_gen_pb2.FORMAT_TFRECORDS_GZIP,
             ingest=json.dumps(dataclasses.asdict(part(ExamplesConfig, ingest)), sort_keys=True),
+            kept=kept,
             examples=channel.Channel(type=standard_artifacts.Examples),
             quarantine=channel.Channel(type=Quarantine),
         )

@@ -6,11 +6,11 @@ import contextlib
 import ctypes
 import os
 
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def keep_memory_flat() -> None:
-    """Makes glibc return blocks of 1 MiB and more when they are freed, and use one heap per core; it costs no speed.
+    """Makes glibc return blocks of 1 MiB and more when they are freed, and use one heap per core.
 
     By default glibc raises that limit to the largest block it has seen freed, and has eight heaps per core. Clips and
     frames, allocated by one thread and freed by another, then leave holes in all of them, and resident memory grows for
@@ -19,6 +19,20 @@ def keep_memory_flat() -> None:
     with contextlib.suppress(AttributeError):  # not glibc
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        library.mallopt(_M_ARENA_MAX, os.cpu_count() or 1)
+
+
+def reuse_memory() -> None:
+    """Makes glibc keep blocks of up to 1 GiB when they are freed, for a process that computes on the CPU.
+
+    Activations are tens of megabytes and come anew in each step. Where glibc returns them, the system clears every page
+    of them in each step: a third of the time of training ViT-S on two cores. Resident memory stays at its highest.
+    """
+    with contextlib.suppress(AttributeError):  # not glibc
+        library = ctypes.CDLL(None)
+        # Releases before 2.35 take no more than 32 MiB.
+        _ = library.mallopt(_M_MMAP_THRESHOLD, 1 << 30) or library.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
+        library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
         library.mallopt(_M_ARENA_MAX, os.cpu_count() or 1)
 
 

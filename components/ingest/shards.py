@@ -1,8 +1,8 @@
 """Which clip is stored in which shard, and how a shard is written.
 
 Contract: the same clips and settings give the same shards, byte for byte, on any runner, in any order, however
-often it runs. A shard is planned before anything is decoded, is decoded and written by one worker, and gets its final
-name when it is complete; so a retry repeats the work and changes nothing.
+often it runs and whatever is decoded already. A shard is planned before anything is decoded, and written by one worker;
+so a retry changes nothing, and repeats only what `Kept` does not have.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import collections
 import hashlib
 import heapq
 import itertools
+import json
 import logging
 import math
 import os
-import tempfile
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,13 +25,16 @@ import tensorflow as tf
 from apache_beam.metrics import Metrics
 
 from components.ingest.config import ExamplesConfig
+from components.ingest.examples import Record, clip_record
+from components.ingest.kept import Kept, Source, find, read_source, removed_on_error
 from components.ingest.memory import give_memory_back, keep_memory_flat
 from components.ingest.quarantine import ClipsUnaccountedError, Outcome, quarantine_row
+from components.ingest.shard_file import Place, ShardWriter
 from components.manifest.reader import Clip
 from components.media.decoder import Decoder
 from components.media.video import StoredClip, VideoError
 from components.storage.record_files import is_record, split_path
-from schemas import features
+from components.storage.room import LogStream
 
 # A small data set has several shards, too: workers share the work by shard.
 _LEAST_SHARDS = 8
@@ -39,8 +42,8 @@ _LEAST_SHARDS = 8
 _VIDEO_BYTES_PER_SECOND = 125_000
 # Of JPEG at the quality that is stored.
 _BYTES_PER_PIXEL = 0.3
-# JPEG is compressed: more effort saves 1 % and takes eight times as long.
-_OPTIONS = tf.io.TFRecordOptions(compression_type=features.COMPRESSION, compression_level=0)
+# Protobuf refuses 2 GiB; this leaves room for what is not frames.
+_EXAMPLE_BYTES = 2_000_000_000
 _METRICS = "vivit/ingest"
 _logger = logging.getLogger("vivit.ingest")
 
@@ -48,13 +51,14 @@ T = TypeVar("T")
 
 
 class Shard(NamedTuple):
-    """A shard to write, and where its clips are in the plan: small enough for a cluster's queue."""
+    """A shard to write, where its clips are in the plan, and its key in `Kept`: small enough for a cluster's queue."""
 
     split: str
     index: int
     count: int
     offset: int
     length: int
+    key: str
 
     @property
     def name(self) -> str:
@@ -110,8 +114,12 @@ def _digest(clip: Clip) -> bytes:
     return hashlib.sha256(clip.id.encode()).digest()
 
 
-def write_plan(path: str, clips: Iterable[Clip], config: ExamplesConfig) -> list[Shard]:
-    """Plans the shards of all splits; writes their clips, one a line and shard after shard, to `path`."""
+def write_plan(path: str, clips: Iterable[Clip], config: ExamplesConfig, kept: Kept) -> list[Shard]:
+    """Plans the shards of all splits; writes their clips, one a line and shard after shard, to `path`.
+
+    With each clip stands where it is, if an earlier ingest has decoded it.
+    """
+    known = kept.sources()
     by_split: dict[str, list[Clip]] = {}
     for clip in clips:
         by_split.setdefault(clip.split, []).append(clip)
@@ -120,30 +128,40 @@ def write_plan(path: str, clips: Iterable[Clip], config: ExamplesConfig) -> list
         for split, members in by_split.items():
             contents = plan_shards(members, config)
             for index, shard in enumerate(contents):
-                lines = "".join(clip.to_json() + "\n" for clip in shard).encode()
-                file.write(lines)
-                shards.append(Shard(split, index, len(contents), offset, len(lines)))
+                lines = "".join(json.dumps([clip.to_json(), known.get(kept.key(clip))]) + "\n" for clip in shard)
+                file.write(lines.encode())
+                shards.append(Shard(split, index, len(contents), offset, len(lines), kept.shard_key(shard)))
                 offset += len(lines)
     return shards
 
 
-class WriteShards(beam.DoFn):
-    """Decodes and writes the shards of a plan, each in one piece."""
+def _read_plan(path: str, shard: Shard) -> list[tuple[Clip, Source | None]]:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        file.seek(shard.offset)
+        planned = [json.loads(line) for line in file.read(shard.length).splitlines()]
+    return [(Clip.from_json(line), Source.from_json(source) if source else None) for line, source in planned]
 
-    def __init__(self, plan: str, folder: str, config: ExamplesConfig):
+
+class WriteShards(beam.DoFn):
+    """Writes the shards of a plan, each in one piece; decodes the clips that no earlier ingest has decoded."""
+
+    def __init__(self, plan: str, kept: Kept, config: ExamplesConfig):
         """Makes the step.
 
         Args:
           plan: File that `write_plan` wrote.
-          folder: Folder (any URI) of the examples; unfinished shards are in the plan's own folder.
+          kept: Where shards wait until all are written.
           config: How frames are stored.
         """
-        self._plan, self._folder, self._config = plan, folder, config
-        self._good, self._bad = (Metrics.counter(_METRICS, name) for name in ("good", "bad"))
+        self._plan, self._kept, self._config = plan, kept, config
+        self._good, self._bad, self._reused = (Metrics.counter(_METRICS, name) for name in ("good", "bad", "reused"))
 
     def setup(self) -> None:
         """Makes one decoder for all shards of this worker."""
         keep_memory_flat()
+        if sys.stderr is sys.__stderr__:
+            # A process of Beam's own, whose log may be on the disk that fills.
+            sys.stderr = LogStream(sys.stderr.fileno())
         self._decoder = Decoder(self._config)
 
     def teardown(self) -> None:
@@ -152,51 +170,105 @@ class WriteShards(beam.DoFn):
 
     def process(self, shard: Shard) -> Iterator[Outcome]:
         """Writes one shard and yields what became of its clips."""
-        with tf.io.gfile.GFile(self._plan, "rb") as file:
-            file.seek(shard.offset)
-            lines = file.read(shard.length).decode().split("\n")[:-1]
-        unfinished = os.path.join(os.path.dirname(self._plan), uuid.uuid4().hex)
-        outcome = write_shard(unfinished, shard.split, [Clip.from_json(line) for line in lines], self._decoder)
-        give_memory_back()
-        tf.io.gfile.rename(unfinished, os.path.join(self._folder, shard.name), overwrite=True)
+        outcome = self._kept.finished(shard.key)
+        if outcome:
+            reused = outcome.examples
+        else:
+            outcome, reused = write_shard(shard, _read_plan(self._plan, shard), self._decoder, self._kept)
+            give_memory_back()
         self._good.inc(outcome.examples)
         self._bad.inc(len(outcome.rows))
+        self._reused.inc(reused)
         for lost in outcome.rows:
             Metrics.counter(_METRICS, f"bad/{lost['stage']}").inc()
+        before = f", {reused} of them decoded before" if reused else ""
         lost = f", {len(outcome.rows)} in quarantine" if outcome.rows else ""
-        _logger.info(
-            "%s: shard %d of %d written, %d clips%s", shard.split, shard.index + 1, shard.count, outcome.examples, lost
-        )
+        place = f"{shard.split}: shard {shard.index + 1} of {shard.count}"
+        _logger.info("%s written, %d clips%s%s", place, outcome.examples, before, lost)
         yield outcome
 
 
-def write_shard(path: str, split: str, clips: Sequence[Clip], decoder: Decoder) -> Outcome:
-    """Decodes clips and writes their raw examples to one file, in the order of `clips`.
+def write_shard(
+    shard: Shard, planned: Sequence[tuple[Clip, Source | None]], decoder: Decoder, kept: Kept
+) -> tuple[Outcome, int]:
+    """Writes the raw examples of clips to one file, in their order, and leaves it in `kept`.
+
+    Args:
+      shard: The shard.
+      planned: Its clips, and where they are if they are decoded.
+      decoder: Decodes the others.
+      kept: Where decoded clips and shards wait.
+
+    Returns:
+      What became of the clips, and how many were decoded before.
 
     Raises:
       ClipsUnaccountedError: If the decoder does not return each clip once.
     """
+    sources = dict(_sources(planned, kept))
+    missing = [clip for clip, _ in planned if clip.id not in sources]
     rows: list[dict[str, Any]] = []
-    short: list[str] = []
-    with tf.io.TFRecordWriter(path, _OPTIONS) as writer:
-        # The decoder continues while a record is made and written.
-        records = (_record(clip, stored, rows, short) for clip, stored in _one_ahead(_decoded(clips, decoder)))
-        for record in in_order([clip.id for clip in clips], records):
-            if record:
-                writer.write(record)
-    return Outcome(split, len(clips) - len(rows), len(short), tuple(rows))
+    index: dict[str, tuple[Place, bool]] = {}
+    short = reused = 0
+    path = kept.new_file()
+    with removed_on_error(path), ShardWriter(path) as writer:
+        # The decoder continues while records are read and written.
+        decoding = in_order([clip.id for clip in missing], _saved(missing, decoder, kept), _lost)
+        for clip, _ in planned:
+            source = sources.get(clip.id)
+            decoded = find(source) if source else None
+            reused += decoded is not None
+            if decoded:
+                record = clip_record(clip, decoded)
+            else:
+                # A source that is damaged, or gone, was not to be decoded with the others.
+                record = dict(_saved([clip], decoder, kept))[clip.id] if source else next(decoding)
+                if isinstance(record, VideoError):
+                    rows.append(quarantine_row(clip, record))
+                    continue
+                record = record or clip_record(clip, read_source(kept.waiting(clip)))
+            short += record.short
+            index[kept.key(clip)] = (writer.write(record.data), record.short)
+        # A clip that comes twice comes late.
+        next(decoding, None)
+    outcome = Outcome(shard.split, len(planned) - len(rows), short, tuple(rows))
+    kept.finish(shard.key, path, outcome, index)
+    kept.forget(clip for clip, _ in planned)
+    return outcome, reused
 
 
-def _record(
-    clip: Clip, stored: StoredClip | VideoError, rows: list[dict[str, Any]], short: list[str]
-) -> tuple[str, bytes]:
-    """Id and record of a clip; no record of one that is lost, which gets one of `rows`. A short one is noted."""
-    if isinstance(stored, VideoError):
-        rows.append(quarantine_row(clip, stored))
-        return clip.id, b""
-    if stored.short:
-        short.append(clip.id)
-    return clip.id, clip_to_example(clip, stored).SerializeToString(deterministic=True)
+def _sources(planned: Iterable[tuple[Clip, Source | None]], kept: Kept) -> Iterator[tuple[str, Source]]:
+    """The clips that are decoded, by their ids."""
+    waiting = kept.all_waiting()
+    for clip, source in planned:
+        alone = kept.waiting(clip)
+        # Without a version, which some servers do not report, a changed file looks like the one before.
+        if clip.mtime and (source or alone in waiting):
+            yield clip.id, source or alone
+
+
+def _saved(clips: Sequence[Clip], decoder: Decoder, kept: Kept) -> Iterator[tuple[str, Record | VideoError]]:
+    """Decodes clips and saves them; yields the id of each, and its record or why it is lost."""
+    for clip, decoded in _one_ahead(_decoded(clips, decoder)):
+        result = decoded if isinstance(decoded, VideoError) else too_large(clip, decoded)
+        if not result:
+            result = clip_record(clip, decoded)
+            kept.save(clip, result)
+        yield clip.id, result
+
+
+def _lost(result: Record | VideoError) -> VideoError | None:
+    """What is held of a clip before its turn: a record is saved, and megabytes."""
+    return result if isinstance(result, VideoError) else None
+
+
+def too_large(clip: Clip, decoded: StoredClip) -> VideoError | None:
+    """The error of a clip that no example can hold: protobuf stores less than 2 GiB."""
+    size = sum(map(len, decoded.frames))
+    if size <= _EXAMPLE_BYTES:
+        return None
+    reason = f"its frames have {size} bytes as they are stored; an example holds {_EXAMPLE_BYTES}"
+    return VideoError(clip.path, "segment", f"{reason}; give its start and end")
 
 
 def _one_ahead(found: Iterator[T]) -> Iterator[T]:
@@ -208,26 +280,20 @@ def _one_ahead(found: Iterator[T]) -> Iterator[T]:
             yield one
 
 
-def in_order(ids: Sequence[str], records: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """Yields records, which come with their ids, in the order of `ids`; those before their turn wait on the disk.
+def in_order(
+    ids: Sequence[str], found: Iterable[tuple[str, T]], held: Callable[[T], T | None] = lambda one: one
+) -> Iterator[T | None]:
+    """Yields what is found with ids in the order of `ids`; `held` of what comes before its turn.
 
     Raises:
-      ClipsUnaccountedError: If the records are not one for each id.
+      ClipsUnaccountedError: If not one is found for each id.
     """
     turn, waiting = 0, {}
-    with tempfile.TemporaryFile() as spool:
-        for clip_id, record in records:
-            if turn < len(ids) and clip_id == ids[turn]:
-                yield record
-                turn += 1
-            else:
-                waiting[clip_id] = (spool.seek(0, os.SEEK_END), len(record))
-                spool.write(record)
-            while turn < len(ids) and ids[turn] in waiting:
-                offset, length = waiting.pop(ids[turn])
-                spool.seek(offset)
-                yield spool.read(length)
-                turn += 1
+    for clip_id, one in found:
+        waiting[clip_id] = one if clip_id in ids[turn : turn + 1] else held(one)
+        while turn < len(ids) and ids[turn] in waiting:
+            yield waiting.pop(ids[turn])
+            turn += 1
     if waiting or turn < len(ids):
         wrong = ", ".join([*waiting, *ids[turn : turn + 1]])
         raise ClipsUnaccountedError(f"clips were lost or doubled by the decoder ({wrong}); run the ingest again")
@@ -242,18 +308,3 @@ def _decoded(clips: Sequence[Clip], decoder: Decoder) -> Iterator[tuple[Clip, St
         segments.sort(key=lambda clip: (clip.start, clip.id))
         for index, stored in decoder.store_segments(video, [(clip.start, clip.end) for clip in segments]):
             yield segments[index], stored
-
-
-def clip_to_example(clip: Clip, stored: StoredClip) -> tf.train.Example:
-    """The raw example of a decoded clip."""
-    return features.raw_example(
-        clip_id=clip.id,
-        group=clip.group,
-        frames=stored.frames,
-        size=stored.size,
-        fps=stored.fps,
-        start=stored.start,
-        duration=stored.duration,
-        labels={head: [name] for head, name in clip.labels.items()},
-        slices=clip.slices,
-    )

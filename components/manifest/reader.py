@@ -15,12 +15,14 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
-from components.manifest.rows import PLAIN_COLUMNS, Row, head_of, label_columns, parse_row
-from components.manifest.table import VIDEO_SUFFIXES, ManifestError, file_rows, folder_rows
+from components.manifest.columns import PLAIN_COLUMNS, head_of, hint, label_columns, read_columns, with_our_names
+from components.manifest.folders import folder_rows
+from components.manifest.rows import Row, parse_row
+from components.manifest.table import VIDEO_SUFFIXES, ManifestError, file_rows
 from components.storage import files
 from components.storage.record_files import is_record, split_path
-from schemas import features
 
 # One group in five is evaluated where the manifest names no splits.
 _EVAL_BUCKETS, _BUCKETS = 20, 100
@@ -71,6 +73,9 @@ class Manifest:
     moved_to_train: tuple[str, ...] = ()
     # Why its file cannot be read, by the id of a clip: ingest puts such clips into quarantine.
     unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Columns that are not used, and what is not as usual in how the source is read, in words.
+    unused_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -106,30 +111,45 @@ def read_manifest(source: str, *, heads: Sequence[str] = (), slices: Sequence[st
     """
     source = os.fspath(source).rstrip("/")
     found = _kind_of(source)
-    is_folder = found == "folder"
-    if is_folder:
-        rows, ignored = folder_rows(source)
+    ignored, problems = [], []
+    if found == "folder":
+        rows, ignored, notes = folder_rows(source)
     elif found:
-        rows, ignored = file_rows(source), ()
+        rows = file_rows(source)
+        columns = read_columns(rows, slices or ())
+        if columns.problems:
+            raise ManifestError(source, columns.problems)
+        problems += [f"{doubt}; or name it in data.slices, to slice by it" for doubt in columns.doubtful]
+        rows, notes = with_our_names(rows, columns), columns.notes
     else:
         raise ManifestError(source, ["no such file or folder"])
     if not rows:
-        wanted = f"<class>/<video> with one of {', '.join(VIDEO_SUFFIXES)}" if is_folder else "one row"
+        wanted = f"<class>/<video> with one of {', '.join(VIDEO_SUFFIXES)}" if found == "folder" else "one row"
         raise ManifestError(source, [f"it lists no clip; wanted at least {wanted}"])
-    problems: list[str] = []
-    root = source if is_folder else os.path.dirname(source)
-    placed = _clips(source, root, rows, heads, slices, problems)
+    chosen = _chosen_columns(source, rows, heads, slices, problems)
+    placed = _clips(source if found == "folder" else os.path.dirname(source), rows, chosen, problems)
     _check_ids_and_groups(placed, problems)
     clips, unreadable = _with_file_stats(placed, problems)
     if problems:
         raise ManifestError(source, problems)
+    if not all(clip.split for clip in clips):
+        share = _BUCKETS // _EVAL_BUCKETS
+        notes.append(f"the splits of clips that name none are drawn: one group in {share} is evaluated")
     clips, moved = _with_splits(clips)
     _check_files(clips, problems)
     _check_classes(clips, problems)
     if problems:
         raise ManifestError(source, problems)
     clips.sort(key=lambda clip: clip.id)
-    return Manifest(source, tuple(clips), tuple(ignored), tuple(moved), unreadable)
+    return Manifest(
+        source,
+        tuple(clips),
+        ignored=tuple(ignored),
+        moved_to_train=tuple(moved),
+        unreadable=unreadable,
+        unused_columns=chosen.unused,
+        notes=tuple(notes),
+    )
 
 
 def _kind_of(source: str) -> str:
@@ -142,39 +162,50 @@ def _kind_of(source: str) -> str:
         raise ManifestError(source, [f"cannot read it: {error.reason}"]) from error
 
 
-def _clips(source: str, root: str, rows, heads, wanted_slices, problems: list[str]) -> list[tuple[str, Clip]]:
+class _ChosenColumns(NamedTuple):
+    """The columns that are used, by head and by slice, and those that are not."""
+
+    heads: Mapping[str, str]
+    slices: Mapping[str, str]
+    unused: tuple[str, ...]
+
+
+def _chosen_columns(source: str, rows, heads, wanted_slices, problems: list[str]) -> _ChosenColumns:
+    """Finds the columns of the heads and slices; adds what is wrong with their names to `problems`."""
+    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    by_head = label_columns(columns)
+    missing = [*([] if "path" in columns else ["path"]), *([] if by_head else ["label"])]
+    if missing:
+        words = {"path": "'path'", "label": "'label' or 'label/<head>'"}
+        has = f"it has {', '.join(columns)}"
+        raise ManifestError(source, [f"missing column {words[name]}; {has}{hint(columns, name)}" for name in missing])
+    unknown = [head for head in heads if head not in by_head]
+    if unknown:
+        raise ManifestError(source, [f"no head {head!r}; the manifest has {', '.join(by_head)}" for head in unknown])
+    used = {head: by_head[head] for head in heads or by_head}
+    for head, column in used.items():
+        if not _HEAD_NAME.fullmatch(head):
+            problems.append(f"column {column!r}: a head's name has letters, digits, - and _ only")
+    slices = {head: column for head, column in by_head.items() if head not in used}
+    slices.update({name: name for name in columns if name not in PLAIN_COLUMNS and head_of(name) is None})
+    wanted = slices if wanted_slices is None else wanted_slices
+    unknown = [name for name in wanted if name not in slices]
+    if unknown:
+        has = ", ".join(slices) or "none"
+        raise ManifestError(source, [f"no column {name!r} to slice by; the manifest has {has}" for name in unknown])
+    unused = tuple(column for name, column in slices.items() if name not in wanted)
+    return _ChosenColumns(used, {name: slices[name] for name in wanted}, unused)
+
+
+def _clips(root: str, rows, columns: _ChosenColumns, problems: list[str]) -> list[tuple[str, Clip]]:
     """Turns rows into clips, each with its place, without splits or file stats; adds what is wrong to `problems`.
 
     Paths are relative to `root`.
     """
-    columns = list(dict.fromkeys(column for _, row in rows for column in row))
-    by_head = label_columns(columns)
-    if "path" not in columns:
-        raise ManifestError(source, [f"missing column 'path'; it has {', '.join(columns)}"])
-    if not by_head:
-        raise ManifestError(source, [f"missing column 'label' or 'label/<head>'; it has {', '.join(columns)}"])
-    if {"label", features.label_key(features.DEFAULT_HEAD)} <= set(columns):
-        problems.append("columns 'label' and 'label/label' are the same head")
-    unknown = [head for head in heads if head not in by_head]
-    if unknown:
-        raise ManifestError(source, [f"no head {head!r}; the manifest has {', '.join(by_head)}" for head in unknown])
-    heads = list(heads) or list(by_head)
-    for head in heads:
-        if not _HEAD_NAME.fullmatch(head):
-            problems.append(f"column {by_head[head]!r}: a head's name has letters, digits, - and _ only")
-    slices = {head: column for head, column in by_head.items() if head not in heads}
-    slices.update({name: name for name in columns if name not in PLAIN_COLUMNS and head_of(name) is None})
-    if wanted_slices is not None:
-        unknown = [name for name in wanted_slices if name not in slices]
-        if unknown:
-            has = ", ".join(slices) or "none"
-            raise ManifestError(source, [f"no column {name!r} to slice by; the manifest has {has}" for name in unknown])
-        slices = {name: slices[name] for name in wanted_slices}
-
     clips = []
     for where, text in rows:
         row = parse_row(where, text)
-        wrong = [*_bad_labels(row, heads, by_head), *row.problems, *_bad_segment(row)]
+        wrong = [*_bad_labels(row, columns.heads), *row.problems, *_bad_segment(row)]
         if not row.path:
             wrong.append(f"{where}: column 'path' is empty")
         if wrong:
@@ -185,8 +216,8 @@ def _clips(source: str, root: str, rows, heads, wanted_slices, problems: list[st
             path=absolute_path(root, row.path),
             group=row.group or row.path,
             split=row.split,
-            labels={head: row.labels[head] for head in heads},
-            slices={name: text[column] for name, column in slices.items() if text.get(column)},
+            labels={head: row.labels[head] for head in columns.heads},
+            slices={name: text[column] for name, column in columns.slices.items() if text.get(column)},
             start=row.segment.start or 0.0,
             end=row.segment.end,
         )
@@ -194,9 +225,9 @@ def _clips(source: str, root: str, rows, heads, wanted_slices, problems: list[st
     return clips
 
 
-def _bad_labels(row: Row, heads: Sequence[str], columns: Mapping[str, str]) -> Iterator[str]:
-    for head in heads:
-        name, column = row.labels.get(head, ""), columns[head]
+def _bad_labels(row: Row, columns: Mapping[str, str]) -> Iterator[str]:
+    for head, column in columns.items():
+        name = row.labels.get(head, "")
         if not name:
             yield f"{row.where}: column {column!r} is empty"
         elif "|" in name:
@@ -227,12 +258,13 @@ def absolute_path(root: str, path: str) -> str:
 
 
 def _check_ids_and_groups(placed: list[tuple[str, Clip]], problems: list[str]) -> None:
-    first: dict[str, str] = {}
+    first: dict[str, tuple[str, Clip]] = {}
     splits: dict[str, tuple[str, str]] = {}
     for where, clip in placed:
-        other = first.setdefault(clip.id, where)
+        other, same = first.setdefault(clip.id, (where, clip))
         if other != where:
-            problems.append(f"{where}: id {clip.id!r} stands already in {other}")
+            contradiction = "" if clip.labels == same.labels else ", with another class"
+            problems.append(f"{where}: id {clip.id!r} stands already in {other}{contradiction}")
         other, split = splits.setdefault(clip.group, (where, clip.split))
         if split != clip.split:
             problems.append(
@@ -290,7 +322,8 @@ def _with_splits(clips: list[Clip]) -> tuple[list[Clip], list[str]]:
 def _check_files(clips: list[Clip], problems: list[str]) -> None:
     """A file under two names, such as a link, has two groups: nothing of it may still be trained and evaluated.
 
-    Segments apart from each other may: some publishers cut clips of several splits from one source.
+    Segments apart from each other may: some publishers cut clips of several splits from one source. Nor may a segment
+    have two classes, unless each has an id of its own: some publishers annotate what happens at the same time.
     """
 
     def end(clip: Clip) -> float:
@@ -302,6 +335,7 @@ def _check_files(clips: list[Clip], problems: list[str]) -> None:
         same[file if "://" in file else os.path.realpath(file), offset].append(clip)
     for of_file in same.values():
         last: dict[str, Clip] = {}
+        equal: dict[tuple[float, float | None], Clip] = {}
         for clip in sorted(of_file, key=lambda clip: (clip.start, clip.id)):
             for split, other in last.items():
                 if split != clip.split and end(other) > clip.start:
@@ -311,18 +345,42 @@ def _check_files(clips: list[Clip], problems: list[str]) -> None:
                         "give them one group"
                     )
             last[clip.split] = max(last.get(clip.split, clip), clip, key=end)
+            other = equal.setdefault((clip.start, clip.end), clip)
+            if other.labels != clip.labels and (_is_named_by_path(clip) or _is_named_by_path(other)):
+                classes = f"{_classes_of(other)} in {other.id!r}, {_classes_of(clip)} in {clip.id!r}"
+                problems.append(f"one file and segment has two classes: {classes}; leave one")
+
+
+def _is_named_by_path(clip: Clip) -> bool:
+    """Whether the id of a clip is that of `clip_name`."""
+    return clip.path.endswith((clip.id, clip.id.rpartition("@")[0] or clip.id))
+
+
+def _classes_of(clip: Clip) -> str:
+    return " and ".join(map(repr, clip.labels.values()))
 
 
 def _check_classes(clips: list[Clip], problems: list[str]) -> None:
+    """Each class is trained, and there are two of each head at least, which no reader takes for one."""
+    count = collections.Counter(clip.split for clip in clips)
     for split in ("train", "eval"):
-        if not any(clip.split == split for clip in clips):
-            problems.append(f"no clip in split {split!r}: add clips, or name the splits in a column 'split'")
+        if not count[split]:
+            tested = f", but {count['test']:,} in 'test'" if count["test"] else ""
+            problems.append(f"no clip in split {split!r}{tested}: add clips, or name the splits in a column 'split'")
     if problems:
         return
     for head in clips[0].labels:
         trained = {clip.labels[head] for clip in clips if clip.split == "train"}
         if len(trained) == 1:
             problems.append(f"head {head!r} has one class only, {next(iter(trained))!r}; at least two are wanted")
-        for name in sorted({clip.labels[head] for clip in clips} - trained):
+        names = {clip.labels[head] for clip in clips}
+        alike = collections.defaultdict(list)
+        for name in sorted(names):
+            alike[unicodedata.normalize("NFC", name)].append(name)
+        for name, forms in alike.items():
+            if len(forms) > 1:
+                written = " and ".join(map(ascii, forms))
+                problems.append(f"class {name!r} of head {head!r} is written in two Unicode forms, {written}: use one")
+        for name in sorted(names - trained):
             where = next(clip.id for clip in clips if clip.labels[head] == name)
             problems.append(f"class {name!r} of head {head!r} is evaluated but never trained, e.g. in {where!r}")

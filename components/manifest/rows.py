@@ -1,32 +1,17 @@
 """One row of a table of labelled videos, with types: what `components.manifest.table` reads as text.
 
-Contract: the only place where a column has a meaning. What a row lacks or gets wrong is reported with its place; the
-caller decides whether that matters.
+Contract: the only place where the text in a column has a meaning; `components.manifest.columns` knows the names. What a
+row lacks or gets wrong is reported with its place; the caller decides whether that matters.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from components.manifest.columns import PLAIN_COLUMNS, head_of, label_columns
 from components.manifest.table import SPLITS, split_named
-from schemas import features
-
-# What has a meaning, besides label and label/<head>; every other column is a slice.
-PLAIN_COLUMNS = ("path", "label", "start", "end", "split", "group", "id")
-
-
-def head_of(column: str) -> str | None:
-    """The head whose classes a column holds; None of any other column."""
-    if column == "label":
-        return features.DEFAULT_HEAD
-    return column.removeprefix(features.LABEL_PREFIX) if column.startswith(features.LABEL_PREFIX) else None
-
-
-def label_columns(columns: Iterable[str]) -> dict[str, str]:
-    """The columns of classes by head, in the order of `columns`."""
-    return {head: column for column in columns if (head := head_of(column)) is not None}
 
 
 class Segment(NamedTuple):
@@ -79,7 +64,7 @@ def parse_row(where: str, row: Mapping[str, str]) -> Row:
 
     Args:
       where: The place of the row, for messages.
-      row: Text by column.
+      row: Text by column, which have our names.
     """
     bad_times: list[str] = []
     segment = Segment(*(seconds(row, column, where, bad_times) for column in ("start", "end")))

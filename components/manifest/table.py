@@ -1,4 +1,4 @@
-"""Reads tables of labelled videos: CSV, JSONL, or a folder per class, as rows of text.
+"""Reads tables of labelled videos (CSV, JSONL) as rows of text, and lists the videos of folders.
 
 Contract: a row comes with its place, as an editor counts lines; a file that is no table is refused with every mistake.
 """
@@ -18,15 +18,21 @@ from components.storage import files
 
 SPLITS = ("train", "eval", "test")
 _SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "eval": ("eval", "evaluation", "val", "valid", "validate", "validation", "dev"),
-    "test": ("test", "testing"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("eval", "evaluation", "val", "valid", "validate", "validation", "dev"), "eval"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".wmv", ".asf", ".flv", ".f4v", ".gif"),
     *(".mjpeg", ".mpg", ".mpeg", ".m2v", ".mod", ".vob", ".ts", ".mts", ".m2t", ".m2ts", ".ogv", ".h264", ".h265"),
     *(".hevc", ".dv", ".mxf", ".y4m"),
 )
+# Folders of Windows, macOS, Linux and of Synology's and QNAP's disks, beside all with a leading dot.
+_LEFT_BEHIND = {
+    *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "$extend", "windowsapps"),
+    *("__macosx", "network trash folder", "temporary items", "lost+found", "thumbnails", "thumbs"),
+    *("@eadir", "@tmp", "@sharebin", "@recycle", "#recycle", "#snapshot", "@recently-snapshot", "@appstore"),
+}
 
 _SHOWN_PROBLEMS = 20
 _LISTING_THREADS = 64
@@ -45,7 +51,7 @@ class ManifestError(ValueError):
 
 def split_named(name: str) -> str | None:
     """The split that a word stands for, in any case, such as ``Validation``; None where it is none."""
-    return next((split for split, names in _SPLIT_NAMES.items() if name.lower() in names), None)
+    return _SPLIT_NAMES.get(name.lower())
 
 
 def read_text(source: str) -> str:
@@ -108,9 +114,12 @@ def _jsonl_rows(text: str, problems: list[str]) -> Iterator[tuple[str, dict]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object)
         except json.JSONDecodeError as error:
             problems.append(f"{where} is not JSON: {error}")
+            continue
+        except _DoubledKeyError as error:
+            problems.append(f"{where}: column {error.args[0]!r} stands twice")
             continue
         if not isinstance(row, dict):
             problems.append(f"{where} is not a JSON object: {line.strip()[:60]}")
@@ -119,38 +128,19 @@ def _jsonl_rows(text: str, problems: list[str]) -> Iterator[tuple[str, dict]]:
         yield where, {c: "|".join(map(str, v)) if isinstance(v, list) else v for c, v in row.items()}
 
 
+class _DoubledKeyError(ValueError):
+    """A key stands twice in one JSON object, of which only the last value would be read."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DoubledKeyError(next(key for key in keys if keys.count(key) > 1))
+    return values
+
+
 _READERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows}
-
-
-def folder_rows(root: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
-    """Rows of ``root/[split/]<class>/**/<video>``, and what was ignored: other files, and links to what is listed.
-
-    Raises:
-      ManifestError: If a folder cannot be listed, some folders are splits and some are not, or a name of a video cannot
-        be written to a manifest.
-    """
-    videos, ignored, skipped = video_files(root)
-    if skipped:
-        raise ManifestError(root, [f"cannot list {folder}/: {reason}" for folder, reason in skipped.items()])
-    # Names have no encoding on disk; those of manifests and records have.
-    unwritable = [f"{path!r}: its name is not UTF-8; rename it" for path in videos if path != as_text(path)]
-    if unwritable:
-        raise ManifestError(root, unwritable)
-    folders = sorted({path.partition("/")[0] for path in videos if "/" in path})
-    splits = [name for name in folders if split_named(name)]
-    has_splits = bool(folders) and splits == folders
-    if "train" in map(split_named, splits) and len(splits) > 1 and not has_splits:
-        others = ", ".join(name for name in folders if name not in splits)
-        raise ManifestError(root, [f"the folders {', '.join(splits)} are splits, but {others} beside them no split"])
-    rows = []
-    for path in videos:
-        *parents, _ = path.split("/")
-        if len(parents) <= has_splits:
-            ignored.append(path)
-            continue
-        split = {"split": split_named(parents[0])} if has_splits else {}
-        rows.append((path, {"path": path, "label": parents[has_splits], **split}))
-    return rows, sorted(ignored)
 
 
 class Listing(NamedTuple):
@@ -198,8 +188,12 @@ def as_text(path: str) -> str:
 
 
 def _is_video(path: str) -> bool:
-    # Names with a leading dot are what systems leave behind, such as the ._clip.mp4 of macOS.
-    return path.lower().endswith(VIDEO_SUFFIXES) and "/." not in f"/{path}"
+    return path.lower().endswith(VIDEO_SUFFIXES) and not _is_left_behind(path)
+
+
+def _is_left_behind(path: str) -> bool:
+    """Whether a path is, or is in, what systems leave behind: a hidden name, such as ._clip.mp4, or a waste bin."""
+    return "/." in f"/{path}" or not _LEFT_BEHIND.isdisjoint(path.lower().split("/"))
 
 
 def _listed(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]:
@@ -210,7 +204,8 @@ def _listed(root: str) -> tuple[list[str], list[str], list[str], dict[str, str]]
         return path[len(root) :].lstrip("/")
 
     def skip(error: OSError) -> None:
-        skipped[below(error.filename) or "."] = error.strerror
+        if not _is_left_behind(below(error.filename)):
+            skipped[below(error.filename) or "."] = error.strerror
 
     # Links come last: what they lead to may be below the root under its own name.
     tops = [root]
@@ -238,7 +233,8 @@ def _listed_remote(root: str) -> tuple[list[str], list[str], list[str], dict[str
         try:
             names = files.names_in(os.path.join(root, folder))
         except files.FileError as error:
-            skipped[folder or "."] = error.reason
+            if not _is_left_behind(folder):
+                skipped[folder or "."] = error.reason
             return []
         # Some object stores list a folder in itself.
         return [os.path.join(folder, name) for name in names if name.strip("/")]

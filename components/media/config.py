@@ -34,6 +34,8 @@ class PixelConfig:
       min_frames: A clip of fewer stored frames is short.
       short_clips: What becomes of a short clip: "keep" stores what there is (training and evaluation repeat it as they
         sample), "hold" repeats its last frame up to `min_frames`, "loop" starts it again, "drop" refuses it.
+      max_missing: Most of a segment that may lie beyond the end of its video, as a share; a second always may, as
+        publishers round to whole seconds.
     """
 
     fps: float = 25.0
@@ -41,9 +43,11 @@ class PixelConfig:
     jpeg_quality: int = 95
     min_frames: int = 1
     short_clips: ShortClips = "keep"
+    max_missing: float = 0.1
 
     def __post_init__(self):
-        check_ranges(self, {"fps": (0.1, 1000), "short_side": (8, 4096), "jpeg_quality": (1, 100)})
+        ranges = {"fps": (0.1, 1000), "short_side": (8, 4096), "jpeg_quality": (1, 100), "max_missing": (0, 1)}
+        check_ranges(self, ranges)
         if self.short_clips not in get_args(ShortClips):
             allowed = ", ".join(get_args(ShortClips))
             raise ValueError(f"ingest.short_clips is {self.short_clips!r}; it must be one of {allowed}")
@@ -56,21 +60,30 @@ class LimitConfig:
     Attributes:
       max_frames: Most frames that are stored of one clip.
       max_pixels: Most pixels of a frame, in the video and as stored; the default is 8K (8192x4320).
+      max_upscale: Most times that a picture is enlarged to have the short side that is stored.
+      max_clip_mb: Most megabytes of the frames that are stored of one clip; an example of TensorFlow holds 2147.
       max_bytes: Largest file.
       max_seconds: Longest wait for one clip, seconds, of a `components.media.decoder.Decoder`.
+      max_memory_mb: Most memory of a process that decodes, megabytes. 8K takes up to 1200, beside the clip's own bytes.
     """
 
     max_frames: int = 30_000
     max_pixels: int = 8192 * 4320
+    max_upscale: float = 16.0
+    max_clip_mb: int = 2000
     max_bytes: int = 64 << 30
     max_seconds: float = 300.0
+    max_memory_mb: int = 4096
 
     def __post_init__(self):
         ranges = {
             "max_frames": (1, 1_000_000),
             "max_pixels": (64, 1 << 28),
+            "max_upscale": (1, 512),
+            "max_clip_mb": (1, 2000),
             "max_bytes": (1, 1 << 50),
             "max_seconds": (0.1, 86400),
+            "max_memory_mb": (128, 1 << 24),
         }
         check_ranges(self, ranges)
 

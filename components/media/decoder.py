@@ -12,6 +12,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -21,7 +22,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from components.media.config import DecodeConfig, part
+from components.media.config import DecodeConfig, LimitConfig, part
+from components.media.decoder_child import OUT_OF_MEMORY
 from components.media.probe import Probe
 from components.media.video import StoredClip, VideoError
 
@@ -30,6 +32,9 @@ _CHUNK = 1 << 20
 _PATIENCE = 3
 # Seconds between the tries to copy a remote video while its file system fails.
 _PAUSES = (1, 5)
+# What a child needs of the environment: how file names are encoded, where libraries are, and how Python runs. Of the
+# rest, such as keys to a cloud, a video that takes over its decoder learns nothing.
+_ENVIRONMENT = re.compile(r"LANG|LC_\w+|LD_LIBRARY_PATH|LD_PRELOAD|TMPDIR|PYTHON\w*")
 # Letters of a name, of up to four bytes each; file systems allow 255 bytes.
 _NAME_LENGTH = 60
 
@@ -132,7 +137,7 @@ class Decoder:
         try:
             return self._idle.pop()
         except IndexError:
-            return _Child()
+            return _Child(self._config)
 
     def _attempt(
         self, path: str, file: str, segments: Sequence[tuple[float, float | None]]
@@ -140,7 +145,7 @@ class Decoder:
         """Stores segments in one pass.
 
         Raises:
-          LostDecoderError: If the child hangs or ends before it is done.
+          LostDecoderError: If the child hangs, or ends before it is done.
         """
         child = self._free_child()
         whole = False
@@ -150,16 +155,26 @@ class Decoder:
                 yield child.answer(path, time.monotonic() + self._config.max_seconds)
             whole = True
         except TimeoutError as error:
-            reason = f"it took longer than ingest.max_seconds = {self._config.max_seconds:g} s"
-            raise LostDecoderError(path, reason, hung=True) from error
+            raise self._lost(path, -signal.SIGXCPU) from error
         except EOFError as error:
-            reason = f"it ended the decoder process ({child.last_words()})"
-            raise LostDecoderError(path, reason, hung=False) from error
+            raise self._lost(path, child.exit_status()) from error
         finally:
             if whole:
                 self._idle.append(child)
             else:
                 child.kill()
+
+    def _lost(self, path: str, status: int) -> LostDecoderError:
+        """What to say of a child that ended with a status: of its own, or minus a signal."""
+        hung = status == -signal.SIGXCPU
+        if hung:
+            reason = f"it took longer than ingest.max_seconds = {self._config.max_seconds:g} s"
+        elif status == OUT_OF_MEMORY:
+            reason = f"it needs more memory than ingest.max_memory_mb = {self._config.max_memory_mb} megabytes"
+        else:
+            ended_by = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+            reason = f"it ended the decoder process ({ended_by})"
+        return LostDecoderError(path, reason, hung=hung)
 
 
 @contextlib.contextmanager
@@ -221,10 +236,14 @@ class _Pipe(io.RawIOBase):
 
 
 class _Child:
-    def __init__(self):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    def __init__(self, limits: LimitConfig):
+        environment = {name: value for name, value in os.environ.items() if _ENVIRONMENT.fullmatch(name)}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        # A decoder has one core; a thread of NumPy's for each of many would take memory only.
+        environment["OPENBLAS_NUM_THREADS"] = "1"
         kept, self._lifeline = os.pipe()
-        command = [sys.executable, "-m", "components.media.decoder_child", str(kept)]
+        arguments = map(str, (kept, limits.max_memory_mb, limits.max_seconds))
+        command = [sys.executable, "-m", "components.media.decoder_child", *arguments]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=[kept]
         )
@@ -260,9 +279,9 @@ class _Child:
             raise EOFError
         return place, StoredClip(frames, tuple(head["size"]), head["fps"], head["start"], head["short"])
 
-    def last_words(self) -> str:
-        status = self._process.wait()
-        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    def exit_status(self) -> int:
+        """The status of a child that ended, or minus the signal that ended it."""
+        return self._process.wait()
 
     def kill(self) -> None:
         with self._process:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import gc
 import json
+import math
 import os
+import resource
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -16,22 +20,43 @@ from components.media.config import DecodeConfig
 from components.media.probe import probe
 from components.media.video import VideoError, store_segments
 
+# The exit status of a process that needs more memory than it may have.
+OUT_OF_MEMORY = errno.ENOMEM
 
-def main() -> None:
-    """Answers the requests on standard input; ends with its parent, even within a video."""
+
+def main(lifeline: int, max_memory_mb: int, max_seconds: float) -> None:
+    """Answers the requests on standard input; ends with its parent, even within a video.
+
+    Args:
+      lifeline: A pipe that ends with the parent.
+      max_memory_mb: Most memory that this process writes to, megabytes.
+      max_seconds: Most time on a CPU for one answer, seconds.
+    """
     # The kernel signals the end of the pipe that only the parent can write to, even while no Python can run here.
-    lifeline = int(sys.argv[1])
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
     # Where memory runs out, the kernel is to take this process and not its parent.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
+    # Whatever a video makes of its decoder, it cannot take all memory, write to a file or leave a core dump. Memory is
+    # what is written to: the address space, most of it libraries and room for threads, says little.
+    _lower(resource.RLIMIT_DATA, max_memory_mb * 10**6)
+    _lower(resource.RLIMIT_FSIZE, 0)
+    _lower(resource.RLIMIT_CORE, 0)
+    try:
+        _answer_all(max_seconds)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+
+
+def _answer_all(max_seconds: float) -> None:
     out = sys.stdout.buffer
     # A video and its codec hold each other: only the garbage collector frees their megabytes. It is quick where it need
     # not look at what was imported.
     gc.freeze()
     for line in sys.stdin.buffer:
         gc.collect()
+        _allow_time(max_seconds)
         request = json.loads(line)
         if "probe" in request:
             _answer(out, dataclasses.asdict(probe(request["probe"], request["max_pixels"])))
@@ -44,6 +69,19 @@ def main() -> None:
                 described = {name: getattr(stored, name) for name in ("size", "fps", "start", "short")}
                 lengths = [*map(len, stored.frames)]
                 _answer(out, {"place": place, "lengths": lengths, **described}, stored.frames)
+            _allow_time(max_seconds)
+
+
+def _allow_time(seconds: float) -> None:
+    """Lets the kernel end this process if its next answer takes longer on a CPU: even while its parent is stopped."""
+    _lower(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds) + 1, for_good=False)
+
+
+def _lower(limit: int, most: int, *, for_good: bool = True) -> None:
+    """Sets a limit of this process, at most to the one that it was started with."""
+    _, hard = resource.getrlimit(limit)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (most, most if for_good else hard))
 
 
 def _answer(out: BinaryIO, head: Mapping[str, Any], frames: Sequence[bytes] = ()) -> None:
@@ -53,4 +91,4 @@ def _answer(out: BinaryIO, head: Mapping[str, Any], frames: Sequence[bytes] = ()
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))

@@ -23,12 +23,9 @@ from av.video.frame import VideoFrame
 
 from components.media.orientation import Orientation, orientation
 
-# Formats that are opened. Of FFmpeg's others some (concat, hls, dash, sdp, image2) open whatever files a text names, be
-# it called .mp4; the rest are pictures, sound, subtitles and games.
-_FORMATS = (
-    "mov,matroska,avi,asf,flv,mpeg,mpegts,mpegvideo,ogg,gif,apng,mjpeg,mjpeg_2000,mpjpeg,h261,h263,h264,hevc,vvc,m4v,vc1,"
-    "vc1test,dirac,av1,obu,ivf,avs2,avs3,cavsvideo,dv,mxf,gxf,nut,nsv,nuv,rm,swf,wtv,dhav,flic,roq,smk,yuv4mpegpipe"
-)
+# Formats that are opened: those whose suffixes a manifest lists, and no more, as each parses what strangers wrote. Of
+# FFmpeg's others some (concat, hls, dash, sdp, image2) open whatever files a text names, be it called .mp4.
+_FORMATS = "mov,matroska,avi,asf,flv,gif,mjpeg,mpeg,mpegvideo,m4v,mpegts,ogg,h264,hevc,dv,mxf,yuv4mpegpipe"
 # Formats with an index of keyframes. Others seek to anywhere, so they are read from their beginning.
 _INDEXED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 # Formats that store when a frame is decoded (some files of the last two do), not when it is shown, which differs where
@@ -39,6 +36,8 @@ _DECODE_TIME_FORMATS = {"avi", "asf", "mxf"}
 _JOINED_FORMATS, _LONGEST_STEP = {"mpegts", "mpeg"}, 10
 # Containers round timestamps to the tick of their clock. A clock coarser than this one counts frames, and is exact.
 _MOST_ROUNDING = Fraction(1, 1000)
+# Decoders that make up, in grey, what a picture refers to and the file lacks; others leave such a picture out.
+_INVENTIVE_DECODERS = {"mpeg4", "h263", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "flv", "wmv1", "wmv2"}
 # More than this share of a video must be missing at its end for it to count as cut off: containers round.
 _CUT_OFF = Fraction(1, 10)
 # Formats that state how long the whole file is, in which sound may go on after the last picture.
@@ -50,9 +49,11 @@ _MALFORMED = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EO
 _MALFORMED_CODES = (errno.EAGAIN, errno.EINVAL, errno.EPERM)
 _MALFORMED_WORDS = {
     "open": "it is no video, or its header or index is lost",
-    "decode": "it is damaged, incomplete or encrypted, or its frames are larger than ingest.max_pixels",
+    "decode": "it is damaged, incomplete or encrypted, or its frames are larger than ingest.max_pixels or need more "
+    "memory than ingest.max_memory_mb",
 }
-# A seek may land on a keyframe that is decoded before its target but shown after it; then one from further back.
+# A seek may land on a keyframe that is decoded before its target but shown after it; then one from so many seconds
+# further back.
 _FURTHER_BACK = 10
 
 
@@ -65,7 +66,7 @@ class VideoError(ValueError):
 
 
 class TimedFrame(NamedTuple):
-    """A frame, when it is shown, the shape of its pixels, and which way up they are."""
+    """A frame, when it is shown, the shape of its pixels, which way up they are, and whether some are made up."""
 
     time: Fraction  # seconds from the first frame
     duration: Fraction  # seconds
@@ -73,6 +74,7 @@ class TimedFrame(NamedTuple):
     aspect: Fraction  # width over height of a pixel
     orientation: Orientation
     frame: VideoFrame
+    invented: bool = False
 
 
 class Video:
@@ -82,15 +84,22 @@ class Video:
       seekable: Whether `frames` may be called more than once.
     """
 
-    def __init__(self, path: str, container: av.container.InputContainer, stream: av.VideoStream):
-        self._path, self._container, self._stream = path, container, stream
-        format_name = container.format.name
+    def __init__(self, path: str, max_pixels: int):
+        self._path, self._max_pixels = path, max_pixels
+        self._container, self._stream = _open_stream(path, max_pixels)
+        stream, format_name = self._stream, self._container.format.name
         self._decode_times = format_name in _DECODE_TIME_FORMATS
         self._timestamp = operator.attrgetter("dts" if self._decode_times else "pts")
         self._longest_step = int(_LONGEST_STEP / stream.time_base) if format_name in _JOINED_FORMATS else None
         self._skipped = Fraction(0)
         self._last_packets: dict[int, av.Packet] = {}
-        self._decoded = self._decode()
+        # Whether seeks land on the key pictures that the index lists, as far as is known.
+        self._index_holds = True
+        packets = self._packets()
+        opening = next(packets, None)
+        self._opening = None if opening is None else opening.pos
+        self._begins_midway = opening is not None and _is_midway(opening, stream.codec_context)
+        self._decoded = _decode(opening, packets)
         self._first = first = next(self._decoded, None)
         # Times count from the first frame, which is not always where the container says that the stream starts.
         self._origin = self._timestamp(first) if first else None
@@ -111,6 +120,7 @@ class Video:
         usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
         coded, aspect, upright = self._first_coded, self._stated_aspect, self._orientation
         origin, last, least = self._origin, self._origin, 0
+        invented = self._begins_midway
         with _in_words(self._path, "decode"):
             for frame in self._from_keyframe(start):
                 timestamp = self._timestamp(frame)
@@ -133,15 +143,16 @@ class Video:
                     now_coded = self._coded(frame)
                     if now_coded != coded:
                         coded, aspect = now_coded, self._aspect(now_coded)
-                yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, upright, frame)
+                invented = invented and not frame.key_frame
+                yield TimedFrame(time, duration, min(tick, _MOST_ROUNDING), aspect, upright, frame, invented)
 
-    def _decode(self) -> Iterator[VideoFrame]:
-        """Decodes from the container's current position on."""
+    def _packets(self) -> Iterator[av.Packet]:
+        """The packets of the video from the container's current position on; the last one is empty."""
         for packet in self._container.demux():
             if packet.dts is not None:
                 self._last_packets[packet.stream.index] = packet
             if packet.stream is self._stream:
-                yield from packet.decode()
+                yield packet
 
     def _coded(self, frame: VideoFrame) -> tuple[int, int, Fraction | None]:
         """Width and height in pixels, and aspect of a pixel, as the stream states them before a frame."""
@@ -158,22 +169,56 @@ class Video:
         fresh, self._first = self._first, None
         if not self.seekable or (fresh is not None and start <= 0):
             return itertools.chain([fresh] if fresh else [], self._decoded)
-        for target in (start, start - _FURTHER_BACK, Fraction(0)):
-            timestamp = self._origin + max(0, int(target / self._stream.time_base))
+        for target in (start, start - _FURTHER_BACK):
+            if self._index_holds and (found := self._sought(target)):
+                return found
+        return self._from_beginning()
+
+    def _sought(self, target: Fraction) -> Iterator[VideoFrame] | None:
+        """The frames from a key picture at or before `target` on, by a seek; None where that finds no such picture.
+
+        A container may flag any picture as a key picture, or all: only the decoder sees which one is.
+        """
+        timestamp = self._origin + max(0, int(target / self._stream.time_base))
+        landed = key = None
+        with contextlib.suppress(av.error.FFmpegError):
             self._container.seek(timestamp, stream=self._stream, backward=True)
-            self._decoded = self._decode()
-            landed = next(self._decoded, None)
-            if landed is not None and landed.pts is not None and landed.pts <= timestamp:
-                break
-        return itertools.chain([landed] if landed else [], self._decoded)
+            packets = self._packets()
+            landed = next(packets, None)
+            frames = _decode(landed, packets)
+            # Pictures that are shown before the key picture but stored behind it may refer to what was not decoded.
+            key = next((frame for frame in frames if None in (frame.pts, landed.pts) or frame.pts >= landed.pts), None)
+        is_key = key is not None and key.key_frame and key.pts is not None and key.pts == landed.pts
+        if is_key and key.pts <= timestamp:
+            return itertools.chain([key], frames)
+        # An edit may hide the picture with which the file begins.
+        self._index_holds = is_key or (landed is not None and landed.pos == self._opening)
+        return None
+
+    def _from_beginning(self) -> Iterator[VideoFrame]:
+        # A file that is opened anew gives what the whole clip has, wherever an edit of it begins.
+        container, stream = _open_stream(self._path, self._max_pixels)
+        self.close()
+        self._container, self._stream = container, stream
+        try:
+            for packet in self._packets():
+                yield from packet.decode()
+        except av.error.FFmpegError:
+            # A seek may have landed on this damage, and the index be right: what is behind it may be whole.
+            self._index_holds = True
+            raise
 
     def keyframe_before(self, start: Fraction) -> Fraction:
         """The time of the last keyframe at or before `start` that the index lists, or 0."""
-        if not self.seekable:
+        if not (self.seekable and self._index_holds):
             return Fraction(0)
         entries = self._stream.index_entries
         place = entries.search_timestamp(self._origin + int(start / self._stream.time_base))
         return (entries[place].timestamp - self._origin) * self._stream.time_base if place >= 0 else Fraction(0)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
 
     def check_whole(self, ends: Fraction) -> None:
         """Raises VideoError if the last frame ends well before the time that the container states, or is not whole."""
@@ -265,6 +310,13 @@ def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]
         raise VideoError(path, "open", "it is empty: zero bytes")
     if size > max_bytes:
         raise VideoError(path, "open", f"it has {size} bytes, more than ingest.max_bytes = {max_bytes}")
+    with _in_words(path, "decode"):
+        video = Video(path, max_pixels)
+    with contextlib.closing(video):
+        yield video
+
+
+def _open_stream(path: str, max_pixels: int) -> tuple[av.container.InputContainer, av.VideoStream]:
     limits = {"max_pixels": str(max_pixels)}
     with contextlib.ExitStack() as stack:
         with _in_words(path, "open"):
@@ -280,9 +332,25 @@ def open_video(path: str, *, max_bytes: int, max_pixels: int) -> Iterator[Video]
             raise VideoError(path, "open", reason)
         stream.codec_context.options = limits
         stream.codec_context.thread_count = 1
-        with _in_words(path, "decode"):
-            video = Video(path, container, stream)
-        yield video
+        stack.pop_all()
+        return container, stream
+
+
+def _is_midway(packet: av.Packet, used: av.VideoCodecContext) -> bool:
+    """Whether a packet, the first of a file or of an edit, has a picture that refers to another, which is made up."""
+    if used.name not in _INVENTIVE_DECODERS:
+        return False
+    # A packet that an edit hides gives no picture: a copy does.
+    decoder = av.CodecContext.create(used.name, "r")
+    decoder.thread_count, decoder.options, decoder.extradata = 1, used.options, used.extradata
+    decoder.width, decoder.height = used.width, used.height
+    pictures = [*decoder.decode(av.Packet(bytes(packet))), *decoder.decode(None)]
+    return bool(pictures) and not pictures[0].key_frame
+
+
+def _decode(first: av.Packet | None, others: Iterator[av.Packet]) -> Iterator[VideoFrame]:
+    for packet in itertools.chain([] if first is None else [first], others):
+        yield from packet.decode()
 
 
 @contextlib.contextmanager
@@ -293,7 +361,10 @@ def _in_words(path: str, stage: str) -> Iterator[None]:
     except (av.error.FFmpegError, OSError, IndexError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if stage == "open" and isinstance(error, av.error.ArgumentError):
-            reason = "it is no video, but a picture, sound, text, or a list of other files"
+            reason = "it is no video, but a picture, sound, text, a list of other files, or a video of a rare format"
+        elif isinstance(error, av.error.MemoryError):
+            # What it asks for may be any number in a damaged file.
+            reason = "it is damaged, or needs more memory than ingest.max_memory_mb"
         elif isinstance(error, _MALFORMED) or getattr(error, "errno", None) in _MALFORMED_CODES:
             reason = _MALFORMED_WORDS[stage]
         raise VideoError(path, stage, f"cannot {stage} it: {reason}") from error

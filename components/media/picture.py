@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, ColorTrc, Interpolation, VideoReformatter
 from simplejpeg import encode_jpeg
 
+from components.media.config import DecodeConfig
 from components.media.frames import TimedFrame, VideoError
 
 # Pixels of a side that JPEG can store.
@@ -28,8 +29,8 @@ _BT2020_LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)
 class Painter:
     """Makes the JPEG pictures of one video; equal frames next to each other are made once."""
 
-    def __init__(self, path: str, *, short_side: int, quality: int, max_pixels: int):
-        self._path, self._short_side, self._quality, self._max_pixels = path, short_side, quality, max_pixels
+    def __init__(self, path: str, config: DecodeConfig):
+        self._path, self._config = path, config
         # One per video: without, each frame sets up a scaler and its threads, which costs 50 times the scaling.
         self._reformatter = VideoReformatter()
         self._painted: tuple[TimedFrame | None, bytes, tuple[int, int]] = (None, b"", (0, 0))
@@ -41,24 +42,34 @@ class Painter:
           VideoError: If the frame is damaged, of no known colours, or its picture too large to be stored.
         """
         if shown is not self._painted[0]:
-            if shown.frame.is_corrupt:
-                raise VideoError(self._path, "decode", f"its picture is damaged at {float(shown.time):.2f} s")
+            if shown.frame.is_corrupt or shown.invented:
+                wrong = "is damaged" if shown.frame.is_corrupt else "refers to one that is missing"
+                raise VideoError(self._path, "decode", f"its picture {wrong} at {float(shown.time):.2f} s")
             try:
                 pixels = self._upright(shown)
+            except MemoryError:
+                # FFmpeg's is one of its errors, too; the picture is not to blame.
+                raise
             except av.error.FFmpegError as error:
                 reason = f"its picture cannot be shown at {float(shown.time):.2f} s: {error.strerror}"
                 raise VideoError(self._path, "decode", reason) from error
-            jpeg = encode_jpeg(pixels, quality=self._quality, colorspace="RGB", colorsubsampling="420", fastdct=False)
+            jpeg = encode_jpeg(
+                pixels, quality=self._config.jpeg_quality, colorspace="RGB", colorsubsampling="420", fastdct=False
+            )
             self._painted = shown, jpeg, pixels.shape[:2]
         return self._painted[1:]
 
     def _upright(self, shown: TimedFrame) -> np.ndarray:
         """Resizes to the short side with square pixels and turns them upright; uint8 [H, W, 3]."""
-        frame = shown.frame
+        frame, config = shown.frame, self._config
         width, height = float(frame.width * shown.aspect), float(frame.height)
-        scale = self._short_side / min(width, height)
-        width, height = (max(self._short_side, round(side * scale)) for side in (width, height))
-        if max(width, height) > _MOST_SIDE or width * height > self._max_pixels:
+        scale = config.short_side / min(width, height)
+        if scale > config.max_upscale:
+            enlarged = f"to store its {frame.width}x{frame.height} pixels with ingest.short_side = {config.short_side}"
+            reason = f"{enlarged} they would be enlarged {scale:.0f} times, more than ingest.max_upscale"
+            raise VideoError(self._path, "decode", f"{reason} = {config.max_upscale:g}")
+        width, height = (max(config.short_side, round(side * scale)) for side in (width, height))
+        if max(width, height) > _MOST_SIDE or width * height > config.max_pixels:
             reason = f"its picture would be stored as {width}x{height}, more than ingest.max_pixels or JPEG allows"
             raise VideoError(self._path, "decode", reason)
         high_dynamic_range = frame.color_trc in _TO_LIGHT

@@ -15,6 +15,9 @@ from components.media.config import DecodeConfig
 from components.media.frames import TimedFrame, Video, VideoError, open_video
 from components.media.picture import Painter
 
+# Seconds by which a segment may end behind its video: publishers round to whole ones, and containers round, too.
+_ROUNDED_END = 1
+
 
 @dataclasses.dataclass(frozen=True)
 class StoredClip:
@@ -53,8 +56,9 @@ def store_clip(path: str, config: DecodeConfig, *, start: float = 0.0, end: floa
 
     Raises:
       VideoError: If the file cannot be opened, or decoded, or has no frame in the segment; if its frames end before
-        the segment does and well before the time that its container states; if a frame is damaged, or the picture
-        changes its shape; if it is over a limit; or if the clip is short and `config.short_clips` is "drop".
+        the segment does, and well before the time that its container states; if more of the segment lies beyond the
+        end of the video than `config.max_missing` allows; if a frame is damaged, or the picture changes its shape; if
+        it is over a limit; or if the clip is short and `config.short_clips` is "drop".
     """
     ((_, stored),) = store_segments(path, [(start, end)], config)
     if isinstance(stored, VideoError):
@@ -87,9 +91,7 @@ def store_segments(
     waiting.sort(key=lambda segment: segment.start)
     try:
         with open_video(path, max_bytes=config.max_bytes, max_pixels=config.max_pixels) as video:
-            painter = Painter(
-                path, short_side=config.short_side, quality=config.jpeg_quality, max_pixels=config.max_pixels
-            )
+            painter = Painter(path, config)
             while waiting:
                 yield from _one_pass(video, waiting, painter)
     except VideoError as error:
@@ -126,7 +128,7 @@ def _one_pass(video: Video, waiting: list[_Segment], painter: Painter) -> Iterat
         segment = waiting.pop(0)
         if shown:
             segment.advance(shown, ends, painter)
-        yield segment.index, segment.result()
+        yield segment.index, segment.result(ends)
 
 
 class _Segment:
@@ -138,7 +140,7 @@ class _Segment:
         self._end = None if end is None else _exact(end)
         self._step, self._time = 1 / Fraction(config.fps).limit_denominator(1001), self.start
         self._frames: list[bytes] = []
-        self._size = (0, 0)
+        self._bytes, self._size = 0, (0, 0)
         self._error: VideoError | None = None
 
     def advance(self, shown: TimedFrame, until: Fraction, painter: Painter) -> bool:
@@ -159,15 +161,26 @@ class _Segment:
             reason = f"it has more frames than ingest.max_frames = {self._config.max_frames}"
             raise VideoError(self._path, "segment", f"{reason}; give its start and end")
         self._frames.append(jpeg)
-        self._size = size
+        self._bytes, self._size = self._bytes + len(jpeg), size
+        _check_bytes(self._path, self._bytes, self._config)
 
-    def result(self) -> StoredClip | VideoError:
+    def result(self, video_end: Fraction | None = None) -> StoredClip | VideoError:
+        """The clip, or what is wrong with it; `video_end` is the end of its video, where that came first."""
         if self._error:
             return self._error
         start, end = self._requested
+        span = f"between {start:g} s and " + ("its end" if end is None else f"{end:g} s")
+        if video_end is not None and (start or end):
+            span += f": its video ends at {float(video_end):.2f} s; start and end are seconds, not frames"
         if not self._frames:
-            shown_end = "its end" if end is None else f"{end:g} s"
-            return VideoError(self._path, "segment", f"no frame between {start:g} s and {shown_end}")
+            return VideoError(self._path, "segment", f"no frame {span}")
+        missing, most = Fraction(0), Fraction(self._config.max_missing)
+        if None not in (end, video_end):
+            missing = self._end - video_end
+        if missing > _ROUNDED_END and missing > most * (self._end - self.start):
+            reason = f"the last {float(missing):.2f} s are missing {span}"
+            advice = f"correct them, or raise ingest.max_missing = {float(most):g}"
+            return VideoError(self._path, "segment", f"{reason}; {advice}")
         try:
             frames = with_min_frames(self._path, self._frames, self._config)
         except VideoError as error:
@@ -180,15 +193,24 @@ def with_min_frames(path: str, frames: Sequence[bytes], config: DecodeConfig) ->
     """The frames of a clip, as many as `config.short_clips` makes of fewer than `config.min_frames`.
 
     Raises:
-      VideoError: If the clip is short and `config.short_clips` is "drop".
+      VideoError: If the clip is short and `config.short_clips` is "drop", or it takes more than `config.max_clip_mb`.
     """
     count, least, policy = len(frames), config.min_frames, config.short_clips
-    if count >= least or policy == "keep":
-        return tuple(frames)
-    if policy == "drop":
+    if count < least and policy == "drop":
         raise VideoError(path, "segment", f"it is short: {count} frames, fewer than ingest.min_frames = {least}")
-    again = frames if policy == "loop" else frames[-1:]
-    return (*frames, *itertools.islice(itertools.cycle(again), least - count))
+    if count < least and policy != "keep":
+        again = frames if policy == "loop" else frames[-1:]
+        frames = (*frames, *itertools.islice(itertools.cycle(again), least - count))
+    _check_bytes(path, sum(map(len, frames)), config)
+    return tuple(frames)
+
+
+def _check_bytes(path: str, size: int, config: DecodeConfig) -> None:
+    """Raises VideoError if the frames of a clip take more bytes than `config.max_clip_mb` allows."""
+    if size > config.max_clip_mb * 1_000_000:
+        reason = f"its frames take more than ingest.max_clip_mb = {config.max_clip_mb} megabytes"
+        advice = "give it a start and an end, or lower ingest.fps, ingest.short_side or ingest.jpeg_quality"
+        raise VideoError(path, "segment", f"{reason}; {advice}")
 
 
 def _exact(seconds: float) -> Fraction:

@@ -179,6 +179,20 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
+def content_version(path: str) -> str:
+    """Differs once the content of a file or folder does: a hash of a local one, size and `Stat.version` of another.
+
+    Raises:
+      FileError: If there is none, or it cannot be read.
+    """
+    found = stat(path)
+    if found.is_folder:
+        names = sorted(name.rstrip("/") for name in names_in(path))
+        inside = "\n".join(f"{name} {content_version(os.path.join(path, name))}" for name in names)
+        return hashlib.sha256(inside.encode()).hexdigest()
+    return sha256(path) if "://" not in path else f"{found.size} {found.version}"
+
+
 def write(path: str, data: bytes) -> None:
     """Writes a file, and the folders above it that are missing; object stores need none."""
     with _translated(path):

@@ -55,6 +55,28 @@ def read_record(path: str) -> bytes:
     return data
 
 
+def framed(record: bytes) -> bytes:
+    """A record as it stands in a file: its length, itself, and the checksums of both."""
+    return b"".join((_header(record), record, _CHECKSUM.pack(_masked_crc(record))))
+
+
+def unframed(data: bytes, offset: int) -> bytes:
+    """The inverse of `framed`.
+
+    Raises:
+      RecordError: If it is no whole record; names `offset`.
+    """
+    record = data[_HEADER.size : -_CHECKSUM.size]
+    if not data.startswith(_header(record)) or not data.endswith(_CHECKSUM.pack(_masked_crc(record))):
+        raise RecordError(offset, f"the record at byte {offset} is damaged: its checksum differs")
+    return record
+
+
+def _header(record: bytes) -> bytes:
+    length = _LENGTH.pack(len(record))
+    return length + _CHECKSUM.pack(_masked_crc(length))
+
+
 def read_heads(name: str, most: int) -> Iterator[tuple[int, bytes]]:
     """Yields the offset and up to `most` first bytes of each record of a file; the rest is skipped.
 

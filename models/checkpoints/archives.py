@@ -1,4 +1,4 @@
-"""Readers of the two plain array archives: ``.npz`` and ``.safetensors``.
+"""Readers of the two plain array archives, ``.npz`` and ``.safetensors``, and a writer of the latter.
 
 Neither unpickles anything, and both compare each array's declared size with the bytes present before allocation.
 """
@@ -9,7 +9,9 @@ import json
 import math
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -70,15 +72,52 @@ def read_safetensors(data: memoryview) -> dict[str, np.ndarray]:
     Raises:
       CorruptFileError: Where the header is damaged, or its sizes do not match the data.
     """
+    try:
+        header, start = _safetensors_header(data)
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        return {name: _read_tensor(name, entry, data[start:]) for name, entry in entries.items()}
+    except (AttributeError, KeyError, RecursionError, TypeError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"damaged safetensors header: {error!r}") from error
+
+
+def safetensors_metadata(data: memoryview) -> dict[str, str]:
+    """The metadata of a ``.safetensors`` file; empty where the file is none, or has none that can be read."""
+    try:
+        header, _ = _safetensors_header(data)
+        found = header.get("__metadata__", {})
+        return {key: value for key, value in found.items() if isinstance(value, str)}
+    except (AttributeError, RecursionError, ValueError):
+        return {}
+
+
+def write_safetensors(file: BinaryIO, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Writes arrays as a ``.safetensors`` file, in the order of their names; the same content gives the same bytes.
+
+    Raises:
+      KeyError: If an array has a dtype that the format, or `SAFETENSORS_DTYPES`, does not name.
+    """
+    names = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    start = 0
+    for name in sorted(arrays):
+        array = arrays[name]
+        end = start + array.nbytes
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    # Readers that map the file want the arrays at a multiple of 8.
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in sorted(arrays):
+        file.write(arrays[name].tobytes())
+
+
+def _safetensors_header(data: memoryview) -> tuple[dict[str, Any], int]:
+    """The header of a ``.safetensors`` file, and where the arrays start."""
     size = int.from_bytes(data[:8], "little")
     if size > min(len(data) - 8, MAX_HEADER_BYTES):
         raise CorruptFileError(f"safetensors header of {size} bytes in a file of {len(data)}")
-    try:
-        header = json.loads(bytes(data[8 : 8 + size]))
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        return {name: _read_tensor(name, entry, data[8 + size :]) for name, entry in entries.items()}
-    except (AttributeError, KeyError, RecursionError, TypeError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"damaged safetensors header: {error!r}") from error
+    return json.loads(bytes(data[8 : 8 + size])), 8 + size
 
 
 def _read_tensor(name: str, entry: dict, data: memoryview) -> np.ndarray:

@@ -2,15 +2,17 @@
 
 Supported layouts, recognised by content and never by name:
   - Flax msgpack of a scenic TrainState, older (``optimizer/target``) and newer (``params``), image ViT or ViViT;
-  - ``.npz`` of image ViTs: big_vision (``opt/target/`` before each name) and the public vision_transformer files;
-  - Hugging Face ``VivitForVideoClassification``: a folder, or its ``model.safetensors`` with ``config.json`` beside.
+  - ``.npz`` of image ViTs: big_vision, older (``opt/target/`` before each name) and current (``params/``, and position
+    embeddings at the root), and the public vision_transformer files;
+  - safetensors of PyTorch's image ViTs and ViViT, or the folder with them: see `models.checkpoints.pytorch`;
+  - safetensors of VideoMAE and UMT: see `models.checkpoints.videomae`;
+  - ``.npz`` of VideoPrism, and its safetensors of Hugging Face: see `models.checkpoints.videoprism`.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import mmap
 import re
 from collections.abc import Mapping
@@ -20,54 +22,46 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from models.checkpoints import archives
+from models.checkpoints import archives, videomae, videoprism
 from models.checkpoints.msgpack import CorruptFileError, unpack
-from models.network.layers import LAYER_NORM_EPSILON
+from models.checkpoints.origin import Origin
+from models.checkpoints.pytorch import from_pytorch, is_timm
 
 MODULE = re.compile(r"([A-Z]\w*)_(\d+)$")
 NPZ_PREFIXES = ("opt/target/", "params/")
 FLOATS = (*(np.dtype(f"float{bits}") for bits in (16, 32, 64)), np.dtype(ml_dtypes.bfloat16))
-BLOCK = r"vivit\.encoder\.layer\.(\d+)\."
-HUGGING_FACE_NAMES = {
-    r"vivit\.embeddings\.cls_token": "cls",
-    r"vivit\.embeddings\.position_embeddings": "Transformer/posembed_input/pos_embedding",
-    r"vivit\.embeddings\.patch_embeddings\.projection\.(\w+)": r"embedding/\1",
-    BLOCK + r"layernorm_before\.(\w+)": r"Transformer/encoderblock_\1/LayerNorm_0/\2",
-    BLOCK + r"attention\.attention\.(\w+)\.(\w+)": (
-        r"Transformer/encoderblock_\1/MultiHeadDotProductAttention_0/\2/\3"
-    ),
-    BLOCK + r"attention\.output\.dense\.(\w+)": r"Transformer/encoderblock_\1/MultiHeadDotProductAttention_0/out/\2",
-    BLOCK + r"layernorm_after\.(\w+)": r"Transformer/encoderblock_\1/LayerNorm_1/\2",
-    BLOCK + r"intermediate\.dense\.(\w+)": r"Transformer/encoderblock_\1/MlpBlock_0/Dense_0/\2",
-    BLOCK + r"output\.dense\.(\w+)": r"Transformer/encoderblock_\1/MlpBlock_0/Dense_1/\2",
-    r"vivit\.layernorm\.(\w+)": r"Transformer/encoder_norm/\1",
-    r"classifier\.(\w+)": r"output_projection/\1",
-}
-HUGGING_FACE_GELUS = ("gelu_fast", "gelu_new", "gelu_pytorch_tanh")
+ROOT_POSITIONS, POSITIONS = "pos_embedding", "Transformer/posembed_input/pos_embedding"
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Weights of an image ViT or a ViViT.
+    """Weights of an image ViT, a ViViT or another video transformer.
 
     Attributes:
       path: Where they were read from.
-      layout: "scenic", "npz" or "hugging_face".
+      layout: "scenic", "npz", "hugging_face", "timm", "videomae" or "videoprism".
       parameters: Arrays by the reference's names, e.g. ``Transformer/encoderblock_0/MlpBlock_0/Dense_0/kernel``.
+      origin: What is known of the network beyond its weights.
     """
 
     path: str
     layout: str
     parameters: Mapping[str, np.ndarray]
+    origin: Origin = Origin()
 
     @property
     def has_class_token(self) -> bool:
         """Whether the first position embedding is a class token's."""
         return any(name == "cls" or name.startswith("cls_") for name in self.parameters)
 
+    @property
+    def is_image(self) -> bool:
+        """Whether the kernel [h, w, C, D] is one of single frames."""
+        return np.ndim(self.parameters.get("embedding/kernel")) == 4
+
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a checkpoint file, or a Hugging Face folder.
+    """Reads a checkpoint file, or a folder with a ``model.safetensors``.
 
     Raises:
       FileNotFoundError: Where there is none.
@@ -81,16 +75,28 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        if data[8:9] == b"{":
+            return _read_pytorch(data, path)
         if data[:4] == b"PK\x03\x04":
-            layout, parameters = "npz", _from_npz(archives.read_npz(path))
-        elif data[8:9] == b"{":
-            layout, parameters = "hugging_face", _from_hugging_face(archives.read_safetensors(data), path)
+            arrays = archives.read_npz(path)
+            if videoprism.is_flax(arrays):
+                return Checkpoint(str(path), "videoprism", *videoprism.from_flax(_as_float32(arrays)))
+            layout, parameters = "npz", _from_npz(arrays)
         else:
             layout, parameters = "scenic", _from_train_state(unpack(data))
-        parameters = {name: _as_float32(name, array) for name, array in parameters.items()}
+        return Checkpoint(str(path), layout, _as_float32(parameters))
     except ValueError as error:
         raise CorruptFileError(f"{path}: {error}") from error
-    return Checkpoint(str(path), layout, parameters)
+
+
+def _read_pytorch(data: memoryview, path: Path) -> Checkpoint:
+    tensors, metadata = _as_float32(archives.read_safetensors(data)), archives.safetensors_metadata(data)
+    if videomae.is_videomae(tensors):
+        return Checkpoint(str(path), "videomae", *videomae.from_videomae(tensors, path, metadata))
+    if videoprism.is_hugging_face(tensors):
+        return Checkpoint(str(path), "videoprism", *videoprism.from_hugging_face(tensors, path, metadata))
+    layout = "timm" if is_timm(tensors) else "hugging_face"
+    return Checkpoint(str(path), layout, *from_pytorch(tensors, path, metadata))
 
 
 def _from_train_state(state: Any) -> dict[str, np.ndarray]:
@@ -124,7 +130,23 @@ def _from_npz(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     named = {re.sub(r"^head/", "output_projection/", name): array for name, array in arrays.items()}
     if "embedding/kernel" not in named:
         raise CorruptFileError(f"no embedding/kernel among {', '.join(list(named)[:5])}, ...: not a vision transformer")
-    return renumber(named)
+    return renumber(_with_inner_positions(named))
+
+
+def _with_inner_positions(parameters: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Names the position embeddings at the root, of patches [1, N, D], as the reference does; a class token's is zero.
+
+    Current big_vision adds them before the class token (its models/vit.py).
+    """
+    if ROOT_POSITIONS not in parameters or POSITIONS in parameters:
+        return parameters
+    table = parameters[ROOT_POSITIONS]
+    if table.ndim != 3:
+        raise CorruptFileError(f"{ROOT_POSITIONS}: shape {table.shape}, wanted (1, N, D)")
+    if "cls" in parameters:
+        table = np.concatenate([np.zeros_like(table[:, :1]), table], axis=1)
+    others = {name: array for name, array in parameters.items() if name != ROOT_POSITIONS}
+    return {**others, POSITIONS: table}
 
 
 def renumber(parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -152,43 +174,12 @@ def renumber(parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {new_name(name): array for name, array in parameters.items()}
 
 
-def _from_hugging_face(tensors: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The parameters of a VivitForVideoClassification, whose dense kernels are [out, in] without an axis of heads."""
-    config_path = path.with_name("config.json")
-    if not config_path.exists():
-        raise CorruptFileError("config.json is not beside it; it says how many heads there are")
-    config = json.loads(config_path.read_text())
-    gelu, epsilon = config.get("hidden_act"), config.get("layer_norm_eps")
-    if gelu not in HUGGING_FACE_GELUS or epsilon != LAYER_NORM_EPSILON:
-        raise CorruptFileError(
-            f"config.json says hidden_act {gelu!r} and layer_norm_eps {epsilon!r}; "
-            f"ViViT has one of {', '.join(HUGGING_FACE_GELUS)}, and {LAYER_NORM_EPSILON}"
-        )
-    return dict(_rename_hugging_face(name, tensor, config["num_attention_heads"]) for name, tensor in tensors.items())
-
-
-def _rename_hugging_face(name: str, tensor: np.ndarray, heads: int) -> tuple[str, np.ndarray]:
-    for pattern, replacement in HUGGING_FACE_NAMES.items():
-        if match := re.fullmatch(pattern, name):
-            new = match.expand(replacement)
-            break
-    else:
-        raise CorruptFileError(f"{name} is not a tensor of VivitForVideoClassification")
-    if new.endswith("/weight"):
-        new = new.removesuffix("weight") + ("kernel" if tensor.ndim > 1 else "scale")
-    # PyTorch has the outputs first: [out, in] of a dense layer, [out, in, t, h, w] of a convolution.
-    array = tensor.transpose(2, 3, 4, 1, 0) if tensor.ndim == 5 else tensor.T if tensor.ndim == 2 else tensor
-    if re.search("/(query|key|value)/", new):
-        array = array.reshape(*array.shape[:-1], heads, -1)
-    elif new.endswith("/out/kernel"):
-        array = array.reshape(heads, -1, array.shape[-1])
-    return new, array
-
-
-def _as_float32(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype not in FLOATS:
-        raise CorruptFileError(f"{name}: dtype {array.dtype}, wanted one of {', '.join(map(str, FLOATS))}")
-    array = array.astype(np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise CorruptFileError(f"{name}: holds values that are not finite")
-    return array
+def _as_float32(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    converted = {}
+    for name, array in arrays.items():
+        if array.dtype not in FLOATS:
+            raise CorruptFileError(f"{name}: dtype {array.dtype}, wanted one of {', '.join(map(str, FLOATS))}")
+        converted[name] = array.astype(np.float32, copy=False)
+        if not np.isfinite(converted[name]).all():
+            raise CorruptFileError(f"{name}: holds values that are not finite")
+    return converted

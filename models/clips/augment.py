@@ -6,7 +6,7 @@ floats per clip, and the device resizes, crops, flips and colours whole batches 
 compiles for TPUs, and the random numbers do not depend on the device.
 
 The order and the ranges are the reference's (spec §4.4): scale jitter, crop, flip, then either RandAugment on the
-pixels, or colour augmentation on the normalised clip.
+pixels, or colour augmentation on the normalised clip; random erasing comes last, as in VideoMAE.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.clips import colour, images, mixup, randaugment
+from models.clips import colour, cutmix, erasing, images, mixup, randaugment
 from models.clips.colour import ColourDraws
+from models.clips.erasing import ErasingDraws
 from models.clips.randaugment import RandAugmentDraws
 from models.clips.sampling import ClipConfig
 
 # What each stateless draw of a clip is for; a number must never change its meaning, or resumed runs would differ.
-_SCALE, _CROP, _FLIP, _COLOUR, _RANDAUGMENT, _MIXUP = range(6)
+_SCALE, _CROP, _FLIP, _COLOUR, _RANDAUGMENT, _MIXUP, _ERASING, _CUTMIX, _SWITCH = range(9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,13 @@ class AugmentConfig:
       drop_colour: Probability of greyscale, drawn apart from `colour`.
       randaugment_layers: Operations per clip, 0 is off; excludes `colour` and `drop_colour`, as in the reference.
       randaugment_magnitude: Strength of the operations; 10 is the scale's nominal maximum, the paper uses 15 and 20.
+      erasing: Probability that a box of the clip becomes noise, see `models.clips.erasing`.
       mixup: Alpha of mixup's Beta(alpha, alpha), see `models.clips.mixup`; 0 is off.
+      cutmix: Alpha of CutMix's Beta(alpha, alpha), see `models.clips.cutmix`; 0 is off.
+      switch: Where both are on, the probability that a batch has CutMix; else it has mixup.
+      repeats: Clips that are made of each video when it is read, R (Hoffer et al., CVPR 2020): the same frames, decoded
+        once, with R draws of everything else. A batch holds B / R videos. An epoch counts the clips that are seen: it
+        takes as many steps as without, reads N / R of the N videos, and R epochs read each of them once.
       parity: Compute RandAugment with the reference's defects (`models.clips.randaugment`).
     """
 
@@ -49,17 +56,24 @@ class AugmentConfig:
     drop_colour: float = 0.1
     randaugment_layers: int = 0
     randaugment_magnitude: int = 10
+    erasing: float = 0.0
     mixup: float = 0.0
+    cutmix: float = 0.0
+    switch: float = 0.5
+    repeats: int = 1
     parity: bool = False
 
     def __post_init__(self):
-        for name in ("flip", "colour", "drop_colour"):
+        for name in ("flip", "colour", "drop_colour", "erasing", "switch"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"AugmentConfig.{name} is a probability in [0, 1], got {getattr(self, name)}.")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"AugmentConfig.scale must be None or (low, high) with 0 < low <= high, got {self.scale}.")
-        if self.mixup < 0:
-            raise ValueError(f"AugmentConfig.mixup must be 0 or more, got {self.mixup}.")
+        for name in ("mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"AugmentConfig.{name} must be 0 or more, got {getattr(self, name)}.")
+        if self.repeats < 1:
+            raise ValueError(f"AugmentConfig.repeats must be 1 or more, got {self.repeats}.")
         if self.randaugment_layers < 0 or self.randaugment_magnitude < 0:
             raise ValueError(
                 "AugmentConfig.randaugment_layers and randaugment_magnitude must be 0 or more, got "
@@ -82,13 +96,17 @@ class Draws(NamedTuple):
       grid: For each row and column of the crop, the position in the window that it shows: float32 [2, S], in pixels.
       colour: Arguments of the colour augmentation; empty where it is off.
       randaugment: Operations of RandAugment; empty where it is off.
+      erasing: Box and noise of random erasing; empty where it is off.
       mixup: Weight of mixup, a float32 scalar; empty where it is off.
+      cutmix: Box of CutMix, int32 [4]; empty where it is off.
     """
 
     grid: tf.Tensor
     colour: ColourDraws | tuple[()] = ()
     randaugment: RandAugmentDraws | tuple[()] = ()
+    erasing: ErasingDraws | tuple[()] = ()
     mixup: tf.Tensor | tuple[()] = ()
+    cutmix: tf.Tensor | tuple[()] = ()
 
 
 def window_size(clip: ClipConfig, config: AugmentConfig) -> int:
@@ -101,9 +119,11 @@ def window_size(clip: ClipConfig, config: AugmentConfig) -> int:
         return clip.crop_size
     low = config.scale[0]
     if int(low * clip.min_resize) < clip.crop_size:
+        lowest = math.ceil(100 * clip.crop_size / clip.min_resize) / 100
         raise ValueError(
-            f"AugmentConfig.scale {low} makes frames of {int(low * clip.min_resize)} pixels from min_resize "
-            f"{clip.min_resize}, smaller than crop_size {clip.crop_size}: raise min_resize or the lower factor."
+            f"augment.scale goes down to {low}, where clip.min_resize={clip.min_resize} makes frames of "
+            f"{int(low * clip.min_resize)} pixels, smaller than clip.crop_size={clip.crop_size}: "
+            f"let it begin at {lowest}, or raise clip.min_resize"
         )
     # Sizes are rounded down, which shrinks a frame a little more than the factor says.
     shrink = max(clip.min_resize / (low * clip.min_resize - (low < 1)), 1.0)
@@ -147,8 +167,16 @@ def draw(size: tf.Tensor, clip: ClipConfig, config: AugmentConfig, seed: tf.Tens
     if config.randaugment_layers:
         drawn = randaugment.draw(config.randaugment_layers, tf.random.fold_in(seed, _RANDAUGMENT))
         draws = draws._replace(randaugment=drawn)
+    if config.erasing:
+        drawn = erasing.draw(config.erasing, clip.crop_size, tf.random.fold_in(seed, _ERASING))
+        draws = draws._replace(erasing=drawn)
     if config.mixup:
         draws = draws._replace(mixup=mixup.draw(config.mixup, tf.random.fold_in(seed, _MIXUP)))
+    if config.cutmix:
+        draws = draws._replace(cutmix=cutmix.draw(config.cutmix, clip.crop_size, tf.random.fold_in(seed, _CUTMIX)))
+    if config.mixup and config.cutmix:
+        cut = uniform(_SWITCH, []) < config.switch
+        draws = draws._replace(mixup=tf.where(cut, 1.0, draws.mixup), cutmix=tf.where(cut, draws.cutmix, 0))
     return corner, draws
 
 
@@ -204,7 +232,9 @@ def resample(windows: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
 
 
 def apply(windows: tf.Tensor, draws: Draws, config: AugmentConfig) -> tf.Tensor:
-    """Augments a batch of clips and normalises it, in static shapes. Mixup, which needs the labels, comes after it.
+    """Augments a batch of clips and normalises it, in static shapes.
+
+    Mixup and CutMix, which need the labels, come after it.
 
     Args:
       windows: uint8 [B, T, P, P, 3] of `window`; the crop itself (P = S) where `config` has neither scale nor flip.
@@ -212,7 +242,7 @@ def apply(windows: tf.Tensor, draws: Draws, config: AugmentConfig) -> tf.Tensor:
       config: As in `draw`.
 
     Returns:
-      float32 [B, T, S, S, 3] in [-1, 1] (RandAugment and colour keep the range).
+      float32 [B, T, S, S, 3] in [-1, 1] (RandAugment and colour keep the range; the noise of erasing may leave it).
     """
     pixels = windows
     if config.scale is not None or config.flip:
@@ -222,4 +252,6 @@ def apply(windows: tf.Tensor, draws: Draws, config: AugmentConfig) -> tf.Tensor:
     clip = images.normalise(pixels)
     if config.colour or config.drop_colour:
         clip = colour.apply(clip, draws.colour)
+    if config.erasing:
+        clip = erasing.apply(clip, draws.erasing)
     return clip

@@ -103,8 +103,8 @@ def central_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
     return tf.image.resize_with_crop_or_pad(frames, size, size)
 
 
-def three_crops(frames: tf.Tensor, size: int) -> tf.Tensor:
-    """Three squares along the longer side: uint8 [3, n, size, size, 3] of uint8 [n, h, w, 3].
+def three_crops(frames: tf.Tensor, size: int) -> list[tf.Tensor]:
+    """Three squares along the longer side, each uint8 [n, size, size, 3], of uint8 [n, h, w, 3].
 
     Top, centre, bottom where the height exceeds the width, else left, centre, right. The centre is rounded up, unlike
     `central_crop` (spec §4.5, and the reference).
@@ -119,12 +119,12 @@ def three_crops(frames: tf.Tensor, size: int) -> tf.Tensor:
     for position in (tf.zeros_like(room), centre, room):
         top, left = tf.unstack(tf.where([tall, ~tall], position, centre), num=2)
         crops.append(crop(frames, top, left, size))
-    return tf.stack(crops)
+    return crops
 
 
-def spatial_views(frames: tf.Tensor, size: int, spatial: int) -> tf.Tensor:
-    """The 1 (centre) or 3 crops of uint8 [n, h, w, 3]: uint8 [spatial, n, size, size, 3]."""
-    return central_crop(frames, size)[tf.newaxis] if spatial == 1 else three_crops(frames, size)
+def spatial_views(frames: tf.Tensor, size: int, spatial: int) -> list[tf.Tensor]:
+    """The 1 (centre) or 3 crops of uint8 [n, h, w, 3], each uint8 [n, size, size, 3]."""
+    return [central_crop(frames, size)] if spatial == 1 else three_crops(frames, size)
 
 
 def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig, and_centre: bool = False) -> tf.Tensor:
@@ -147,16 +147,25 @@ def make_views(frames: tf.Tensor, clip: ClipConfig, views: ViewsConfig, and_cent
     wanted = (views, CENTRE_VIEW) if and_centre else (views,)
     # The GPU's resize rounds differently, and truncation turns that into a whole grey level.
     with tf.device("CPU:0"):
-        indices = [tf.reshape(view_indices(tf.shape(frames)[0], clip, each.temporal), [-1]) for each in wanted]
-        used, position = tf.unique(tf.concat(indices, axis=0))
+        indices = [view_indices(tf.shape(frames)[0], clip, each.temporal) for each in wanted]
+        used, position = tf.unique(tf.reshape(tf.concat(indices, axis=0), [-1]))
         decoded = resize_smallest(tf.gather(frames, used), clip.min_resize)
-        made = []
-        for each, at in zip(
-            wanted, tf.split(position, [each.temporal * clip.num_frames for each in wanted]), strict=True
-        ):
-            sampled = tf.gather(spatial_views(decoded, clip.crop_size, each.spatial), at, axis=1)
-            made.append(tf.reshape(sampled, [each.count, *clip.shape, 3]))
-        return tf.concat(made, axis=0)
+        clips = tf.split(tf.reshape(position, [-1, clip.num_frames]), [each.temporal for each in wanted])
+        crops, at = [], []
+        for each, of_clips in zip(wanted, clips, strict=True):
+            for cropped in spatial_views(decoded, clip.crop_size, each.spatial):
+                at.append(of_clips + len(crops) * tf.size(used))
+                crops.append(cropped)
+        # One copy of all crops, and one of the views: they are tens of megabytes.
+        return tf.gather(tf.concat(crops, axis=0), tf.concat(at, axis=0))
+
+
+def inside(box: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Which pixels are in a box, int32 [4] of (top, left, bottom, right), the last two exclusive: bool [H, W, 1]."""
+    top, left, bottom, right = tf.unstack(box)
+    rows, columns = tf.range(height), tf.range(width)
+    in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+    return in_rows[:, tf.newaxis, tf.newaxis] & in_columns[tf.newaxis, :, tf.newaxis]
 
 
 def normalise(pixels: tf.Tensor) -> tf.Tensor:

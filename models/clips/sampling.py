@@ -1,14 +1,17 @@
 """Which frames and views of a video a network sees; pure functions of the number of frames, before any is decoded.
 
-Contract: offsets and indices are the reference's, in training and in evaluation (spec §4.3, §4.5). Where a video is
-shorter than a clip, it starts again.
+Contract: offsets and indices of "dense" clips are the reference's, in training and in evaluation (spec §4.3, §4.5).
+Where a video is shorter than a dense clip, it starts again; "segments" take a frame several times.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal, get_args
 
 import tensorflow as tf
+
+Sampling = Literal["dense", "segments"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,20 +20,26 @@ class ClipConfig:
 
     Attributes:
       num_frames: Frames of a clip, T.
-      stride: Stored frames from one sampled frame to the next.
+      stride: Stored frames from one sampled frame to the next; "dense" only.
       min_resize: Short side after the resize, in pixels; at least `crop_size`.
       crop_size: Side S of the square crop, in pixels.
+      sampling: "dense" takes neighbouring frames, `stride` apart, from a part of the video; "segments" one frame of
+        each of T equal parts of the whole video (TSN, Wang et al., ECCV 2016), drawn in training, and at the same
+        place of all in a view.
     """
 
     num_frames: int = 32
     stride: int = 2
     min_resize: int = 256
     crop_size: int = 224
+    sampling: Sampling = "dense"
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"ClipConfig.{field.name} must be 1 or more, got {getattr(self, field.name)}.")
+        for field in ("num_frames", "stride", "min_resize", "crop_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"ClipConfig.{field} must be 1 or more, got {getattr(self, field)}.")
+        if self.sampling not in get_args(Sampling):
+            raise ValueError(f"ClipConfig.sampling must be one of {get_args(Sampling)}, got {self.sampling!r}.")
         if self.min_resize < self.crop_size:
             raise ValueError(
                 f"ClipConfig.min_resize must be at least crop_size ({self.crop_size}), got {self.min_resize}."
@@ -92,14 +101,32 @@ def looped_indices(offset: tf.Tensor, n: tf.Tensor, clip: ClipConfig) -> tf.Tens
     Raises:
       tf.errors.InvalidArgumentError: the video has no frames.
     """
+    n = _positive(n)
+    return (tf.convert_to_tensor(offset)[..., tf.newaxis] + tf.range(clip.num_frames) * clip.stride) % n
+
+
+def segment_indices(within: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """The frame at a place, in [0, 1), of each of T equal parts of a video: int32 [..., T] of float32 [..., T].
+
+    Raises:
+      tf.errors.InvalidArgumentError: the video has no frames.
+    """
+    n, parts = _positive(n), within.shape[-1]
+    places = (tf.range(parts, dtype=tf.float32) + within) * (tf.cast(n, tf.float32) / parts)
+    # Rounding could reach the end of the last part.
+    return tf.minimum(tf.cast(places, tf.int32), n - 1)
+
+
+def _positive(n: tf.Tensor) -> tf.Tensor:
     n = tf.convert_to_tensor(n)
     with tf.control_dependencies([tf.debugging.assert_positive(n, "A clip must have at least one frame.")]):
-        steps = tf.range(clip.num_frames) * clip.stride
-    return (tf.convert_to_tensor(offset)[..., tf.newaxis] + steps) % n
+        return tf.identity(n)
 
 
 def train_indices(n: tf.Tensor, clip: ClipConfig, seed: tf.Tensor) -> tf.Tensor:
-    """Indices of a training clip, int32 [T]: uniform offset, short videos loop. `seed` is int32 [2]."""
+    """Indices of a training clip, int32 [T], where it is drawn. `seed` is int32 [2]."""
+    if clip.sampling == "segments":
+        return segment_indices(tf.random.stateless_uniform([clip.num_frames], seed), n)
     offset = tf.random.stateless_uniform([], seed, 0, train_offsets(n, clip), tf.int32)
     return looped_indices(offset, n, clip)
 
@@ -107,9 +134,12 @@ def train_indices(n: tf.Tensor, clip: ClipConfig, seed: tf.Tensor) -> tf.Tensor:
 def view_indices(n: tf.Tensor, clip: ClipConfig, temporal: int) -> tf.Tensor:
     """Indices of the `temporal` clips that an evaluation sees, int32 [temporal, T]: evenly spread, or the middle one.
 
-    Short videos loop. The offsets of several clips are spaced in float32, as in the reference (DMVR
-    `sample_linspace_sequence`), so that rounding falls on the same side.
+    With segments, view v of V is at (v + 0.5) / V of each. Of dense clips, short videos loop, and the offsets are
+    spaced in float32, as in the reference (DMVR `sample_linspace_sequence`), so that rounding falls on the same side.
     """
+    if clip.sampling == "segments":
+        within = (tf.range(temporal, dtype=tf.float32) + 0.5) / temporal
+        return segment_indices(tf.repeat(within[:, tf.newaxis], clip.num_frames, axis=1), n)
     room = tf.maximum(n - clip.num_frames * clip.stride, 0)
     if temporal == 1:
         offsets = room[tf.newaxis] // 2

@@ -60,6 +60,6 @@ def source(table: str | Sequence[str], base_dir: str, *, heads: Mapping[str, int
             message = [f"One label for head '{head}' is needed; clip and its label indices:", clip_id, indices]
             with tf.control_dependencies([tf.debugging.Assert(tf.reduce_sum(part) == 1.0, message)]):
                 labels[head] = tf.argmax(part, output_type=tf.int32)
-        return frames, {"id": clip_id, "labels": labels}
+        return frames, {"id": clip_id, "group": tf.strings.regex_replace(clip_id, "@[^@]*$", ""), "labels": labels}
 
     return Source(dmvr.expand_table(table, base_dir), "", parse_labels)

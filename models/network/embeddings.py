@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import initializers, ops
 
-from models.network.layers import register
+from models.network.attention import register
 
 PositionKind = Literal["learned_1d", "sinusoidal_1d", "sinusoidal_3d", "none"]
 TubeletInit = Literal["lecun_normal", "central_frame", "average_frame", "central_column"]

@@ -6,39 +6,36 @@ one of the reference implementation (google-research/scenic, projects/vivit), an
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args, get_type_hints
 
 import keras
-from keras import ops
 
-from models.network.embeddings import (
-    ClassToken,
-    PositionEmbedding,
-    PositionKind,
-    TubeletEmbedding,
-    TubeletInit,
-    sampled_frames,
-)
-from models.network.layers import (
-    AttentionOrder,
-    EncoderBlock,
-    FactorizedSelfAttentionBlock,
-    KernelInit,
-    LayerNorm,
-    register,
-    shared_dropout,
+from models.network.attention import KernelInit, register
+from models.network.embeddings import ClassToken, PositionKind, TubeletEmbedding, TubeletInit, sampled_frames
+from models.network.encoder import ComputeDtype, Encoder
+from models.network.layers import LAYER_NORM_EPSILON, AttentionOrder, Gelu, LayerNorm, block_policy
+from models.network.pooling import (
+    CLASS_TOKEN,
+    FIRST_TOKEN,
+    OF_ALL_TOKENS,
+    AttentionPooler,
+    AttentivePool,
+    Classifier,
+    FlattenTokens,
+    SwapTimeAndSpace,
+    TokenPool,
 )
 
 Variant = Literal["spacetime", "factorized_encoder", "factorized_self_attention", "factorized_dot_product"]
-Classifier = Literal["token", "gap", "gmp", "gsp", "0"]
-ComputeDtype = Literal["float32", "bfloat16"]
+TemporalPool = Literal["mean", "concat"]
 
-FIRST_TOKEN = ("token", "0")
-POOLS = {"gap": ops.mean, "gmp": ops.max, "gsp": ops.sum}
+# Layers of every network: the dense layer of all heads, and what cuts its output into theirs.
+HEAD, LOGITS = "output_projection", "logits"
+# The pool of classifier "attentive", which is fitted with the head.
+ATTENTIVE = "attentive"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +49,22 @@ class ViViTConfig:
       tubelet: (t, h, w) of a token, in frames and pixels.
       hidden_size: Width D of a token.
       num_layers: Blocks of the encoder; of the spatial one in model 2.
-      temporal_layers: Model 2's temporal blocks; 0 averages over time instead (the paper's baseline). Others ignore it.
+      temporal_layers: Model 2's temporal blocks; 0 has none, see `temporal_pool`. Others ignore it.
+      temporal_pool: Without temporal blocks, the frames' features are averaged ("mean", the paper's baseline), or stand
+        side by side in the order of time ("concat"), so that a linear head tells motion.
+      spatial_pool: Whether model 2's temporal encoder sees one token of each frame. Without it, it sees the frames of
+        each position by themselves, and the head all tokens (VideoPrism, Zhao et al., ICML 2024).
       num_heads: Attention heads; they divide hidden_size. Even for model 4.
       mlp_dim: Width of the MLP's hidden layer.
       temporal_num_heads, temporal_mlp_dim: The same for model 2's temporal encoder; None as in the spatial one.
       classifier: What the head sees of the encoder's output: "token" a class token (models 1 and 2), "gap", "gmp",
-        "gsp" the mean, maximum or sum over tokens, "0" the first token.
+        "gsp" the mean, maximum or sum over tokens, "0" the first token, "token_and_mean" a class token and the mean of
+        the others side by side (DINOv2's linear evaluation, Oquab et al. 2023; no temporal blocks), "attention_pooler"
+        what a learned token attends to (VideoPrism; in model 2 without `spatial_pool`), "attentive" what the heads of a
+        learned query attend to among all tokens of all frames, and when that was (`AttentivePool`). In model 2, that is
+        without temporal blocks, and with the frames' class tokens; or without `spatial_pool`.
+      fc_norm: Of model 1 with "gap": the epsilon of a normalisation of the mean of the tokens, which are then not
+        normalised themselves (MAE's and VideoMAE's fc_norm); None without.
       representation_size: Width of a tanh layer before the head; None without.
       dropout, attention_dropout: Rates in [0, 1), in training. In model 2's spatial encoder all frames share a mask.
       stochastic_depth: Rate in [0, 1) at the last block, growing linearly from 0 at the first, in training. The branch
@@ -68,6 +75,14 @@ class ViViTConfig:
       attention_order: Model 3's order.
       temporal_init: Model 3's fresh kernels of attention over time; with "zero" it starts as the spatial model (paper
         section 3.4; the reference's "zero" empties the kernels of attention over space too).
+      gelu: "tanh" for the approximation of the reference, "exact" as PyTorch's image ViTs have it.
+      layer_norm_epsilon: What layer normalisation adds to the variance.
+      attention_logit_cap: c, where the encoders' attention takes c * tanh(logit / c) for a logit (VideoPrism: 50); None
+        takes the logit.
+      registers: Learned tokens without a position, which attention sees and the head does not (Darcet et al., ICLR
+        2024); of model 1, or of model 2's spatial encoder.
+      patch_dropout: Share of the tokens, in [0, 1), that is left out in training, drawn anew for each clip, in model 2
+        for each frame, so that a step costs less (Liu et al., WACV 2023). Class tokens stay. Models 1 and 2.
       dtype: Of matrix products in the blocks. Weights, softmax, normalisation and logits are float32 in any case.
 
     Raises:
@@ -79,11 +94,14 @@ class ViViTConfig:
     hidden_size: int = 768
     num_layers: int = 12
     temporal_layers: int = 4
+    temporal_pool: TemporalPool = "mean"
+    spatial_pool: bool = True
     num_heads: int = 12
     mlp_dim: int = 3072
     temporal_num_heads: int | None = None
     temporal_mlp_dim: int | None = None
     classifier: Classifier = "token"
+    fc_norm: float | None = None
     representation_size: int | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
@@ -93,7 +111,18 @@ class ViViTConfig:
     tubelet_init: TubeletInit = "central_frame"
     attention_order: AttentionOrder = "time_space"
     temporal_init: KernelInit = "xavier"
+    gelu: Gelu = "tanh"
+    layer_norm_epsilon: float = LAYER_NORM_EPSILON
+    attention_logit_cap: float | None = None
+    registers: int = 0
+    patch_dropout: float = 0.0
     dtype: ComputeDtype = "float32"
+
+    @property
+    def class_token(self) -> bool:
+        """Whether a class token precedes those of the clip, or of each frame in model 2."""
+        of_frames = self.variant == "factorized_encoder" and self.spatial_pool
+        return self.classifier in CLASS_TOKEN or of_frames and self.classifier == "attentive"
 
     def __post_init__(self):
         for field, choices in CHOICES.items():
@@ -102,21 +131,64 @@ class ViViTConfig:
             self._require(field, getattr(self, field) >= 1, "1 or more")
         for field in ("temporal_num_heads", "temporal_mlp_dim", "representation_size", "sampled_frames"):
             self._require(field, getattr(self, field) is None or getattr(self, field) >= 1, "1 or more, or None")
-        for field in ("dropout", "attention_dropout", "stochastic_depth"):
+        for field in ("dropout", "attention_dropout", "stochastic_depth", "patch_dropout"):
             self._require(field, 0 <= getattr(self, field) < 1, "in [0, 1)")
-        self._require("temporal_layers", self.temporal_layers >= 0, "0 or more")
+        for field in ("temporal_layers", "registers"):
+            self._require(field, getattr(self, field) >= 0, "0 or more")
+        self._require("layer_norm_epsilon", 0 < self.layer_norm_epsilon < 1, "in (0, 1)")
+        self._require("fc_norm", self.fc_norm is None or 0 < self.fc_norm < 1, "in (0, 1), or None")
+        cap = self.attention_logit_cap
+        self._require("attention_logit_cap", cap is None or cap > 0, "above 0, or None")
         self._require("tubelet", len(self.tubelet) == 3 and min(self.tubelet) >= 1, "(t, h, w), each 1 or more")
         divides = f"a divisor of hidden_size {self.hidden_size}"
         self._require("num_heads", self.hidden_size % self.num_heads == 0, divides)
         self._require("temporal_num_heads", self.hidden_size % (self.temporal_num_heads or 1) == 0, divides)
         if self.sampled_frames is not None:
             self._require("tubelet", self.tubelet[0] == 1, "t = 1 with sampled_frames")
-        if self.variant in ("factorized_self_attention", "factorized_dot_product"):
-            self._require("classifier", self.classifier in POOLS, f"one of {', '.join(POOLS)} with {self.variant}")
-        if self.variant == "factorized_self_attention":
-            self._require("stochastic_depth", self.stochastic_depth == 0, f"0 with {self.variant}")
-        if self.variant == "factorized_dot_product":
-            self._require("num_heads", self.num_heads % 2 == 0, f"even with {self.variant}")
+        self._check_variant()
+
+    @property
+    def can_drop_patches(self) -> bool:
+        """Whether tokens may be left out: no layer looks for the same place in another frame, or counts by frames."""
+        by_frame = self.variant == "factorized_encoder" and self.spatial_pool
+        return by_frame or (self.variant == "spacetime" and self.classifier != ATTENTIVE)
+
+    def _check_variant(self):
+        variant, encoders = self.variant, self.variant == "factorized_encoder"
+        if variant in ("factorized_self_attention", "factorized_dot_product"):
+            self._require(
+                "classifier", self.classifier in OF_ALL_TOKENS, f"one of {', '.join(OF_ALL_TOKENS)} with {variant}"
+            )
+            self._require("registers", self.registers == 0, f"0 with {variant}")
+        if variant == "factorized_self_attention":
+            self._require("stochastic_depth", self.stochastic_depth == 0, f"0 with {variant}")
+        of_frames = self.classifier == "token_and_mean" or self.classifier == "attentive" and self.spatial_pool
+        if encoders and of_frames:
+            self._require("temporal_layers", self.temporal_layers == 0, f"0 with classifier {self.classifier}")
+        if self.classifier == "attentive":
+            self._require("representation_size", self.representation_size is None, "None with classifier attentive")
+        if encoders and self.classifier == "attention_pooler":
+            self._require(
+                "spatial_pool", not self.spatial_pool, f"False with {variant} and classifier attention_pooler"
+            )
+        if not self.spatial_pool:
+            self._require("spatial_pool", encoders, f"True with {variant}")
+            self._require("temporal_layers", self.temporal_layers >= 1, "1 or more without spatial_pool")
+            allowed = f"one of {', '.join(OF_ALL_TOKENS)} without spatial_pool"
+            self._require("classifier", self.classifier in OF_ALL_TOKENS, allowed)
+        if not self.can_drop_patches:
+            self._require(
+                "patch_dropout",
+                self.patch_dropout == 0,
+                f"0 with {variant}, {self.classifier}, spatial_pool={self.spatial_pool}",
+            )
+        if self.fc_norm is not None:
+            averaged = variant == "spacetime" and self.classifier == "gap"
+            self._require("fc_norm", averaged, "None unless variant is spacetime and classifier gap")
+        if variant == "factorized_dot_product":
+            self._require("num_heads", self.num_heads % 2 == 0, f"even with {variant}")
+        if self.classifier == "attention_pooler":
+            self._require("mlp_dim", self.mlp_dim % self.num_heads == 0, f"a multiple of num_heads {self.num_heads}")
 
     def _require(self, field: str, holds: bool, allowed: str):
         if not holds:
@@ -143,117 +215,6 @@ def token_grid(config: ViViTConfig, clip_shape: Sequence[int]) -> tuple[int, int
     if min(grid) < 1:
         raise ValueError(f"a clip of (T, H, W) = {tuple(clip_shape)} holds no tubelet of (t, h, w) = {config.tubelet}")
     return grid
-
-
-@register
-class Encoder(keras.layers.Layer):
-    """Position embedding, transformer blocks and a last layer normalisation.
-
-    Takes and returns tokens float32 [B, N, D], or [B, T, N, D] to encode each of T frames by itself.
-
-    Args:
-      block: "joint", or "factorized_self_attention" or "factorized_dot_product", which separate time and space in the N
-        of [B, N, D] by the grid.
-      grid: Tokens in (frames, rows, columns), without a class token.
-      num_layers, num_heads, mlp_dim, position_embedding, dropout, attention_dropout, stochastic_depth,
-        attention_order, temporal_init: As in `ViViTConfig`.
-      shared_over_time: Whether all T share the dropout masks.
-      first_token_only: Whether the last block computes the first token only, and N = 1 comes out; "joint" only.
-      compute_dtype: Of the blocks' matrix products.
-    """
-
-    def __init__(
-        self,
-        block: Literal["joint", "factorized_self_attention", "factorized_dot_product"],
-        grid: Sequence[int],
-        num_layers: int,
-        num_heads: int,
-        mlp_dim: int,
-        position_embedding: PositionKind = "learned_1d",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        attention_order: AttentionOrder = "time_space",
-        temporal_init: KernelInit = "xavier",
-        shared_over_time: bool = False,
-        first_token_only: bool = False,
-        compute_dtype: ComputeDtype = "float32",
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.block, self.grid, self.first_token_only = block, tuple(grid), first_token_only
-        self.positions = PositionEmbedding(position_embedding, grid, name="posembed_input")
-        self.dropout = shared_dropout(dropout, shared_over_time)
-        both = {"dropout": dropout, "attention_dropout": attention_dropout, "compute_dtype": compute_dtype}
-        self.blocks = []
-        for layer in range(num_layers):
-            name = f"encoderblock_{layer}"
-            if block == "factorized_self_attention":
-                order = {"order": attention_order, "temporal_init": temporal_init}
-                self.blocks.append(FactorizedSelfAttentionBlock(num_heads, mlp_dim, **order, **both, name=name))
-            else:
-                axis = "space" if block == "joint" else "time_and_space"
-                rate = stochastic_depth * layer / max(num_layers - 1, 1)
-                own = {"axis": axis, "stochastic_depth": rate, "shared_over_time": shared_over_time}
-                own["first_token_only"] = first_token_only and layer == num_layers - 1
-                self.blocks.append(EncoderBlock(num_heads, mlp_dim, **own, **both, name=name))
-        self.norm = LayerNorm(name="encoder_norm")
-
-    def build(self, tokens_shape):
-        """Builds the layers."""
-        self.positions.build(tokens_shape)
-        frames, rows, columns = self.grid
-        separated = (tokens_shape[0], frames, rows * columns, tokens_shape[-1])
-        for block in self.blocks:
-            block.build(tokens_shape if self.block == "joint" else separated)
-        self.norm.build(tokens_shape)
-
-    def call(self, tokens, training=False):
-        """Returns tokens of the shape given."""
-        return collections.deque(self.stages(tokens, training), maxlen=1).pop()
-
-    def stages(self, tokens, training=False):
-        """Yields the tokens that enter each block, as that takes them, and last those that `call` returns."""
-        shape = (-1, *tokens.shape[1:])
-        tokens = self.dropout(self.positions(tokens), training=training)
-        if self.block != "joint":
-            frames, rows, columns = self.grid
-            tokens = ops.reshape(tokens, (-1, frames, rows * columns, shape[-1]))
-        for block in self.blocks:
-            yield tokens
-            tokens = block(tokens, training=training)
-        tokens = self.norm(tokens)
-        yield tokens if self.block == "joint" else ops.reshape(tokens, shape)
-
-    def compute_output_shape(self, tokens_shape):
-        """Keeps Keras from tracing all blocks to find the shape."""
-        return (*tokens_shape[:-2], 1 if self.first_token_only else tokens_shape[-2], tokens_shape[-1])
-
-
-@register
-class TokenPool(keras.layers.Layer):
-    """Pools tokens [..., N, D] to [..., D].
-
-    Args:
-      classifier: "token" or "0" takes the first; "gap", "gmp", "gsp" mean, maximum, sum.
-    """
-
-    def __init__(self, classifier: Classifier, **kwargs):
-        super().__init__(**kwargs)
-        self.classifier = classifier
-
-    def call(self, tokens):
-        """Returns [..., D]."""
-        return POOLS[self.classifier](tokens, axis=-2) if self.classifier in POOLS else tokens[..., 0, :]
-
-
-@register
-class FlattenTokens(keras.layers.Layer):
-    """[B, T, N, D] to [B, T * N, D], time first."""
-
-    def call(self, tokens):
-        """Returns [B, T * N, D]."""
-        return ops.reshape(tokens, (-1, tokens.shape[1] * tokens.shape[2], tokens.shape[3]))
 
 
 @register
@@ -313,51 +274,66 @@ def build_vivit(
         features = _single_encoder(config, grid, tokens, all_tokens)
     if config.representation_size is not None:
         features = keras.layers.Dense(config.representation_size, activation="tanh", name="pre_logits")(features)
-    head = keras.layers.Dense(
-        sum(heads.values()), kernel_initializer="zeros", name="output_projection", dtype="float32"
-    )
-    return keras.Model(clip, SplitHeads(heads, name="logits")(head(features)), name=name)
+    head = keras.layers.Dense(sum(heads.values()), kernel_initializer="zeros", name=HEAD, dtype="float32")
+    return keras.Model(clip, SplitHeads(heads, name=LOGITS)(head(features)), name=name)
 
 
 def _single_encoder(config, grid, tokens, all_tokens):
     """Models 1, 3 and 4 from tokens [B, T, N, D] to features [B, D]."""
     tokens = FlattenTokens(name="flatten")(tokens)
-    if config.classifier == "token":
+    if config.class_token:
         tokens = ClassToken(name="cls")(tokens)
     block = "joint" if config.variant == "spacetime" else config.variant
-    tokens = _encoder(config, block, grid, all_tokens, name="Transformer")(tokens)
-    return TokenPool(config.classifier, name="pool")(tokens)
+    tokens = _encoder(config, block, grid, all_tokens, name="Transformer", last_norm=config.fc_norm is None)(tokens)
+    features = _pool(config, grid, tokens)
+    return features if config.fc_norm is None else LayerNorm(config.fc_norm, name="fc_norm")(features)
 
 
 def _factorized_encoder(config, grid, tokens, all_tokens):
     """Model 2 from tokens [B, T, N, D] to features [B, D]: each frame by itself, then the sequence of frames."""
     frames, rows, columns = grid
-    if config.classifier == "token":
+    if config.class_token:
         tokens = ClassToken(name="cls_SpatialTransformer")(tokens)
     spatial = _encoder(
         config, "joint", (1, rows, columns), all_tokens, name="SpatialTransformer", shared_over_time=True
     )
+    if not config.spatial_pool:
+        tokens = SwapTimeAndSpace(name="frames_of_positions")(spatial(tokens))
+        tokens = _temporal_encoder(config, frames, all_tokens)(tokens)
+        tokens = SwapTimeAndSpace(name="positions_of_frames")(tokens)
+        return _pool(config, grid, FlattenTokens(name="flatten")(tokens))
+    if config.classifier == "attentive":
+        return _pool(config, grid, FlattenTokens(name="flatten")(spatial(tokens)))
     frame_features = TokenPool(config.classifier, name="spatial_pool")(spatial(tokens))
     if not config.temporal_layers:
-        return TokenPool("gap", name="pool")(frame_features)
+        return TokenPool("gap" if config.temporal_pool == "mean" else "concat", name="pool")(frame_features)
     if config.classifier == "token":
         frame_features = ClassToken(name="cls_TemporalTransformer")(frame_features)
-    temporal = _encoder(
-        dataclasses.replace(
-            config,
-            num_layers=config.temporal_layers,
-            num_heads=config.temporal_num_heads or config.num_heads,
-            mlp_dim=config.temporal_mlp_dim or config.mlp_dim,
-        ),
-        "joint",
-        (frames, 1, 1),
-        all_tokens,
-        name="TemporalTransformer",
+    return TokenPool(config.classifier, name="pool")(_temporal_encoder(config, frames, all_tokens)(frame_features))
+
+
+def _temporal_encoder(config, frames, all_tokens):
+    config = dataclasses.replace(
+        config,
+        num_layers=config.temporal_layers,
+        num_heads=config.temporal_num_heads or config.num_heads,
+        mlp_dim=config.temporal_mlp_dim or config.mlp_dim,
+        registers=0,
     )
-    return TokenPool(config.classifier, name="pool")(temporal(frame_features))
+    return _encoder(config, "joint", (frames, 1, 1), all_tokens, name="TemporalTransformer")
 
 
-def _encoder(config, block, grid, all_tokens, *, name, shared_over_time=False):
+def _pool(config, grid, tokens):
+    """All tokens [B, N, D], time first, to features [B, D]."""
+    if config.classifier == "attentive":
+        return AttentivePool(config.num_heads, grid[0], name=ATTENTIVE, dtype="float32")(tokens)
+    if config.classifier != "attention_pooler":
+        return TokenPool(config.classifier, name="pool")(tokens)
+    own = {"name": "pooler", "dtype": block_policy(config.dtype)}
+    return AttentionPooler(config.num_heads, config.mlp_dim, config.layer_norm_epsilon, **own)(tokens)
+
+
+def _encoder(config, block, grid, all_tokens, *, name, shared_over_time=False, last_norm=True):
     return Encoder(
         block,
         grid,
@@ -372,7 +348,14 @@ def _encoder(config, block, grid, all_tokens, *, name, shared_over_time=False):
         temporal_init=config.temporal_init,
         shared_over_time=shared_over_time,
         first_token_only=not all_tokens and config.classifier in FIRST_TOKEN,
+        registers=config.registers,
         compute_dtype=config.dtype,
+        gelu=config.gelu,
+        layer_norm_epsilon=config.layer_norm_epsilon,
+        attention_logit_cap=config.attention_logit_cap,
+        last_norm=last_norm,
+        patch_dropout=config.patch_dropout if name != "TemporalTransformer" else 0.0,
+        kept_tokens=int(config.classifier in (*CLASS_TOKEN, *FIRST_TOKEN)),
         name=name,
     )
 

@@ -7,20 +7,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from models.checkpoints.initialise import InitReport, initialise_model
+from models.checkpoints.initialise import InitReport
+from models.checkpoints.own import HEAD, OwnCheckpoint, read_weights, start_model
 from models.checkpoints.pretrained import ModelConfig
-from models.checkpoints.readers import read_checkpoint
 from models.clips.sampling import ClipConfig, ViewsConfig
-from models.network.vivit import build_vivit, weights_by_name
+from models.network.vivit import build_vivit
 from models.serving.export import ServedModel
 from schemas import serving
 
-WEIGHTS = "weights.npz"
 _VERSION = "1"
-_HEAD = "output_projection/bias"
+_BIAS = f"{HEAD}bias"
 
 
 def convert(
@@ -35,17 +33,17 @@ def convert(
     classes: Mapping[str, Sequence[str]] | None = None,
     name: str | None = None,
 ) -> InitReport:
-    """Writes ``output/weights.npz``, under the reference's names, and the SavedModel ``output/1``.
+    """Writes the SavedModel ``output/1``, with the weights under the reference's names in a file of its own.
 
     Args:
-      source: Local checkpoint file or folder, see `read_checkpoint`.
+      source: Local checkpoint file or folder, see `read_weights`.
       output: Local folder to write.
       config: The network; its `init` sets how weights are fitted. The source's head is taken if its width is ours.
       clip: What the network sees of a video.
       views: The views that are averaged.
       ingest: Ingest configuration, for the model's card.
       num_classes: Number of classes of each head where neither `classes` nor the source's head gives it.
-      classes: Class names by head; generated where None.
+      classes: Class names by head; where None, those of a model of ours, and generated ones for another source.
       name: Where the checkpoint comes from, for the model's card; `source` where None.
 
     Returns:
@@ -54,9 +52,11 @@ def convert(
     Raises:
       ValueError: If the file is damaged, or a weight does not fit; names it and both shapes.
     """
-    checkpoint = read_checkpoint(source)
-    width = checkpoint.parameters[_HEAD].shape[0] if _HEAD in checkpoint.parameters else None
-    if classes is None:
+    checkpoint = read_weights(source)
+    width = checkpoint.parameters[_BIAS].shape[0] if _BIAS in checkpoint.parameters else None
+    if classes is None and isinstance(checkpoint, OwnCheckpoint):
+        classes = checkpoint.classes
+    elif classes is None:
         counts = dict(num_classes)
         if len(counts) == 1 and width is not None:
             counts = {head: width for head in counts}
@@ -64,10 +64,8 @@ def convert(
     heads = {head: len(names) for head, names in classes.items()}
     model = build_vivit(config, clip_shape=clip.shape, heads=heads)
     options = dataclasses.replace(config.init, restore_head=width == sum(heads.values()))
-    report = initialise_model(model, checkpoint, config, clip.shape, options)
+    report = start_model(model, checkpoint, config, clip.shape, classes, options)
 
-    os.makedirs(output, exist_ok=True)
-    np.savez(os.path.join(output, WEIGHTS), **{name: weight.numpy() for name, weight in weights_by_name(model).items()})
     card = serving.ModelCard(
         classes={head: list(names) for head, names in classes.items()},
         views=(views.temporal, views.spatial),
@@ -79,7 +77,7 @@ def convert(
         },
     )
     served = ServedModel(model, clip=clip, views=views, classes=classes)
-    served.save(os.path.join(output, _VERSION), card, serving.ExpectedLogits({}, {}))
+    served.save(os.path.join(output, _VERSION), card, serving.ExpectedLogits({}, {}), config)
     return report
 
 

@@ -7,13 +7,16 @@ time, and its views go through the network a few at a time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
 
+from models.checkpoints.own import WEIGHTS, write_weights
 from models.clips import images, sampling
 from models.network.rollout import attention_rollout, can_roll_out
+from models.network.vivit import ViViTConfig
 from schemas import features, serving
 
 
@@ -36,8 +39,14 @@ class ServedModel(tf.Module):
         classes: Mapping[str, list[str]],
     ):
         super().__init__(name="vivit")
-        self._model, self._clip, self._views = model, clip, views
+        self._clip, self._views = clip, views
+        # Behind a function, so that the file has the variables alone: Keras' objects take a third of the time to load.
+        self._model = lambda: model
+        self._variables = [variable.value for variable in model.variables]
         self._classes = {head: list(names) for head, names in classes.items()}
+        # One function that all signatures call: each would have a network of its own in the file, and load it.
+        pixels = tf.TensorSpec([None, *clip.shape, 3], tf.uint8, name=serving.CLIPS)
+        self.network = tf.function(self.logits, input_signature=[pixels])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -63,7 +72,7 @@ class ServedModel(tf.Module):
 
     def logits(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
         """Clips, uint8 [N, T, H, W, 3], to the logits of each head, float32 [N, K]."""
-        logits = self._model(images.normalise(clips), training=False)
+        logits = self._model()(images.normalise(clips), training=False)
         return {serving.logits_key(head): logits[head] for head in self._classes}
 
     def attention(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -72,48 +81,67 @@ class ServedModel(tf.Module):
         See `models.network.rollout.attention_rollout`.
         """
         maps = tf.map_fn(
-            lambda clip: attention_rollout(self._model, images.normalise(clip[tf.newaxis]))[0],
+            lambda clip: attention_rollout(self._model(), images.normalise(clip[tf.newaxis]))[0],
             clips,
             fn_output_signature=tf.float32,
             parallel_iterations=1,
         )
         return {serving.ATTENTION: maps}
 
-    def save(self, model_dir: str, card: serving.ModelCard, expected: serving.ExpectedLogits) -> None:
-        """Writes the SavedModel, with its card and the logits that it must reproduce.
+    def save(
+        self,
+        model_dir: str,
+        card: serving.ModelCard,
+        expected: serving.ExpectedLogits,
+        network: ViViTConfig | None = None,
+    ) -> None:
+        """Writes the SavedModel, with its card, the logits that it must reproduce, and its weights to start others.
 
         There is a signature of the attention only where the model is a network of `build_vivit`.
+
+        Args:
+          model_dir: Folder to write, any URI that TensorFlow writes.
+          card: What the model states about itself.
+          expected: The trainer's own logits.
+          network: What `build_vivit` made the model of; None of another model, whose weights are in no file of their
+            own.
         """
-        clips = tf.TensorSpec([None, *self._clip.shape, 3], tf.uint8, name=serving.CLIPS)
         signatures = {
             serving.EXAMPLES_SIGNATURE: self.serve_examples,
             serving.FRAMES_SIGNATURE: self.serve_frames,
             serving.VIEWS_SIGNATURE: self.make_views,
-            serving.NETWORK_SIGNATURE: tf.function(self.logits, input_signature=[clips]),
+            serving.NETWORK_SIGNATURE: self.network,
         }
-        if can_roll_out(self._model):
-            signatures[serving.ATTENTION_SIGNATURE] = tf.function(self.attention, input_signature=[clips])
+        if can_roll_out(self._model()):
+            signatures[serving.ATTENTION_SIGNATURE] = tf.function(
+                self.attention, input_signature=self.network.input_signature
+            )
         tf.saved_model.save(self, model_dir, signatures=signatures)
         card.write(model_dir)
         expected.write(model_dir)
+        if network:
+            with tf.io.gfile.GFile(os.path.join(model_dir, WEIGHTS), "wb") as file:
+                write_weights(file, self._model(), network=network, clip_shape=self._clip.shape, classes=self._classes)
 
     def _mean_logits(self, frames: tf.RaggedTensor, views: sampling.ViewsConfig) -> dict[str, tf.Tensor]:
         """Logits averaged over views, float32 [B, K] by head, of JPEG frames, string [B, (n)]."""
         per_step = next(size for size in range(min(views.per_step, views.count), 0, -1) if views.count % size == 0)
-        signature = {head: tf.TensorSpec([len(names)], tf.float32) for head, names in self._classes.items()}
+        outputs = {serving.logits_key(head): len(names) for head, names in self._classes.items()}
 
         def one_clip(jpegs: tf.Tensor) -> dict[str, tf.Tensor]:
             pixels = images.make_views(jpegs, self._clip, views)
             chunks = tf.reshape(pixels, [views.count // per_step, per_step, *self._clip.shape, 3])
             logits = tf.map_fn(
-                lambda chunk: self._model(images.normalise(chunk), training=False),
+                self.network,
                 chunks,
-                fn_output_signature={h: tf.TensorSpec([per_step, *s.shape], s.dtype) for h, s in signature.items()},
+                fn_output_signature={key: tf.TensorSpec([per_step, size]) for key, size in outputs.items()},
                 parallel_iterations=1,
             )
-            return {head: tf.reduce_mean(value, axis=[0, 1]) for head, value in logits.items()}
+            return {key: tf.reduce_mean(value, axis=[0, 1]) for key, value in logits.items()}
 
-        return tf.map_fn(one_clip, frames, fn_output_signature=signature, parallel_iterations=2)
+        specs = {key: tf.TensorSpec([size]) for key, size in outputs.items()}
+        logits = tf.map_fn(one_clip, frames, fn_output_signature=specs, parallel_iterations=2)
+        return {head: logits[serving.logits_key(head)] for head in self._classes}
 
     def _named(self, logits: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -16,7 +17,15 @@ _logger = logging.getLogger("vivit.train")
 class Checkpoints:
     """The checkpoints of one training run in a folder of its own."""
 
-    def __init__(self, folder: str, model: keras.Model, optimizer: keras.Optimizer, *, chief: bool):
+    def __init__(
+        self,
+        folder: str,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        *,
+        chief: bool,
+        others: Sequence[tf.Variable] = (),
+    ):
         """Sets up the checkpoints; restores and saves nothing yet.
 
         Args:
@@ -24,13 +33,15 @@ class Checkpoints:
           model: The network.
           optimizer: Built; saved with all that training changes: weights, states of random layers, its step.
           chief: Whether what this process saves is kept. Every host must save.
+          others: What a run that goes on needs besides.
         """
         self._folder, self._chief, self._optimizer = folder, chief, optimizer
         self._weights = tf.train.Checkpoint(model=[variable.value for variable in model.variables])
-        self._all = tf.train.Checkpoint(
-            model=[variable.value for variable in model.variables],
-            optimizer=[variable.value for variable in optimizer.variables],
-        )
+        everything = {
+            "model": [variable.value for variable in model.variables],
+            "optimizer": [variable.value for variable in optimizer.variables],
+        }
+        self._all = tf.train.Checkpoint(**everything, **({"others": list(others)} if others else {}))
         own = folder if chief else tempfile.mkdtemp()
         self._own = own
         self._steps = tf.train.CheckpointManager(self._all, own, max_to_keep=2, checkpoint_name="step")

@@ -16,8 +16,11 @@ from models.clips.input_pipeline import Source
 from models.training import losses
 from models.training.checkpoints import Checkpoints
 from models.training.config import PaceConfig, WeightsConfig
+from models.training.groups import apply_groups
 from models.training.optimizers import build_optimizer
 from models.training.progress import WAIT, Progress
+from models.training.selection.best import BestWeights
+from models.training.standardise import Moments, PlainHead, StandardisedHead
 from models.training.steps import score_step, train_step
 from models.training.strategies import host_seed, is_chief, num_hosts
 
@@ -60,6 +63,8 @@ def train_steps(
     *,
     checkpoints: str,
     log_dir: str,
+    held_clips: Split | None = None,
+    moments: Moments | None = None,
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Trains `model` in place while it is iterated, from the last checkpoint on if there is one.
 
@@ -73,32 +78,47 @@ def train_steps(
       train_clips, eval_clips: What is trained and evaluated.
       checkpoints: Folder of the checkpoints of these weights alone, the same for all hosts.
       log_dir: Folder of the TensorBoard logs.
+      held_clips: With `config.train.best`, what the weights are judged by.
+      moments: With `config.train.standardise`, those of the features that the head was fitted to, if it was.
 
     Yields:
       The last step of each execution, counted from 1, and the metrics of its n steps, [n] each.
 
     Raises:
       TrainingError: If the loss is not finite; names the step and the clips.
+      ValueError: If a group of weights is empty, see `rules_of`.
     """
     total = config.train.total_steps(train_clips.count)
     with strategy.scope():
-        optimizer = build_optimizer(config.train.optimizer, total)
+        rules = apply_groups(model, config.train.optimizer)
+        optimizer = build_optimizer(config.train.optimizer, total, rules)
         optimizer.build(model.trainable_variables)
-    kept = Checkpoints(checkpoints, model, optimizer, chief=is_chief(strategy))
+        head = StandardisedHead(model, moments) if config.train.standardise else PlainHead(model)
+    chief = is_chief(strategy)
+    kept = Checkpoints(checkpoints, model, optimizer, chief=chief, others=head.variables)
     if kept.restore_finished():
         _logger.info("these weights are trained already: %d steps", total)
         return
     first = kept.restore()
-    learn = _learner(model, optimizer, strategy, config, train_clips)
-    evaluate = _evaluator(model, strategy, config, eval_clips)
+    learn = _learner(model, optimizer, head, strategy, config, train_clips)
+    evaluate = _evaluator(model, head, strategy, config, eval_clips)
     batches = iter(
-        _distributed(strategy, config, lambda *host: _without_ids(_train_batches(train_clips, config, first, *host)))
+        _distributed(strategy, config, lambda *host: _without_texts(_train_batches(train_clips, config, first, *host)))
     )
-    progress = Progress(log_dir, total=total, first=first, batch_size=config.train.batch_size)
+    eval_every = config.train.epoch_steps(train_clips.count, pace.eval_epochs)
+    best, judge_every = None, total
+    if config.train.best:
+        judge_every = config.train.epoch_steps(train_clips.count, config.train.best.epochs)
+        variables = [*(variable.value for variable in model.variables), *head.variables]
+        best = BestWeights(checkpoints, variables, config.train.best, judge_every, chief=chief)
+        evaluate_held = _evaluator(model, head, strategy, config, held_clips)
+    progress = Progress(
+        log_dir, total=total, first=first, batch_size=config.train.batch_size,
+        eval_steps=eval_every, eval_clips=eval_clips.count,
+    )  # fmt: skip
     progress.show(first, _preview(train_clips, config, first))
 
-    eval_every = config.train.epoch_steps(train_clips.count, pace.eval_epochs)
-    pauses = (eval_every, pace.checkpoint_steps, pace.steps_per_execution)
+    pauses = (eval_every, judge_every, pace.checkpoint_steps, pace.steps_per_execution)
     for step, steps in executions(first, total, pauses):
         metrics = {name: values.numpy() for name, values in learn(batches, tf.constant(steps)).items()}
         wrong = np.flatnonzero(~np.isfinite(metrics["loss"]))
@@ -116,9 +136,21 @@ def train_steps(
         progress.report(step, now=evaluating)
         if evaluating:
             progress.evaluated(step, *evaluate(), train_clips.classes)
+        going_on = True
+        if best and (step % judge_every == 0 or step == total):
+            averages, _ = evaluate_held()
+            progress.held_out(step, averages)
+            going_on = best.judge(step, averages)
         yield step, metrics
+        if not going_on:
+            break
     progress.close()
+    if best and chief:
+        best.restore()
+    head.fold()
     kept.finish()
+    if best:
+        best.remove()
 
 
 def executions(first: int, total: int, pauses: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -151,12 +183,13 @@ def _train_batches(train_clips: Split, config: WeightsConfig, first: int, contex
         num_examples=count,
         seed=host_seed(config.train.seed, host),
         start_step=first * context.num_replicas_in_sync // hosts,
+        balance=config.heads[0] if config.train.sampling == "balanced" else None,
     )
 
 
-def _without_ids(batches: tf.data.Dataset) -> tf.data.Dataset:
+def _without_texts(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Accelerators take no strings."""
-    return batches.map(lambda batch: {name: value for name, value in batch.items() if name != "id"})
+    return batches.map(lambda batch: {name: value for name, value in batch.items() if name not in ("id", "group")})
 
 
 def _ids_at(step: int, train_clips: Split, config: WeightsConfig, hosts: int) -> list[str]:
@@ -167,7 +200,7 @@ def _ids_at(step: int, train_clips: Split, config: WeightsConfig, hosts: int) ->
     return [clip_id.decode() for batch in batches for clip_id in batch["id"].numpy()]
 
 
-def _learner(model, optimizer, strategy, config: WeightsConfig, train_clips: Split):
+def _learner(model, optimizer, head, strategy, config: WeightsConfig, train_clips: Split):
     """A compiled function that trains n steps and returns their metrics, [n] each."""
     train = config.train
     step = train_step(
@@ -177,7 +210,9 @@ def _learner(model, optimizer, strategy, config: WeightsConfig, train_clips: Spl
         clipping=train.optimizer,
         label_smoothing=train.label_smoothing,
         class_weights=_class_weights(train_clips) if train.class_weights else None,
+        accumulate_steps=train.accumulate_steps,
         jit_compile=train.jit_compile,
+        head=head,
     )
 
     @tf.function
@@ -200,9 +235,9 @@ def _learner(model, optimizer, strategy, config: WeightsConfig, train_clips: Spl
     return learn
 
 
-def _evaluator(model, strategy, config: WeightsConfig, eval_clips: Split):
+def _evaluator(model, head, strategy, config: WeightsConfig, eval_clips: Split):
     """A function that returns averages by name, and a confusion matrix for each head, on the centre view."""
-    score = score_step(model)
+    score = score_step(model, head)
 
     def batches_of_host(context, batch_size):
         return input_pipeline.score_dataset(
@@ -245,7 +280,7 @@ def _preview(train_clips: Split, config: WeightsConfig, first: int) -> np.ndarra
     dataset = input_pipeline.train_dataset(
         train_clips.source,
         clip=config.clip,
-        augmentation=config.augment,
+        augmentation=dataclasses.replace(config.augment, repeats=1),
         batch_size=min(_SHOWN_CLIPS, config.train.batch_size),
         num_examples=train_clips.count,
         seed=config.train.seed + first,

@@ -4,43 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import keras
 import tensorflow as tf
 from keras import ops
 
+from models.training.groups import GroupsConfig, Rule
+
 OptimizerName = Literal["momentum", "adamw"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleConfig:
-    """Linear warm-up times one cosine to zero.
+    """Linear warm-up times one cosine.
 
     Attributes:
       base_learning_rate: Highest learning rate.
       warmup: Share of all steps in which the rate grows from 0; the paper's 2.5 of 30 epochs are 2.5 / 30.
+      min_rate: Share of the highest rate that the cosine ends at, in [0, 1).
     """
 
     base_learning_rate: float = 0.1
     warmup: float = 2.5 / 30
+    min_rate: float = 0.0
 
     def __post_init__(self):
         if self.base_learning_rate <= 0:
             raise ValueError(f"ScheduleConfig.base_learning_rate must be above 0, got {self.base_learning_rate}.")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"ScheduleConfig.warmup must be in [0, 1), got {self.warmup}.")
+        if not 0 <= self.min_rate < 1:
+            raise ValueError(f"ScheduleConfig.min_rate must be in [0, 1), got {self.min_rate}.")
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """How weights are updated; the defaults are the reference's for Kinetics.
+class OptimizerConfig(GroupsConfig):
+    """How weights are updated; the defaults are the reference's for Kinetics. Single weights: see `GroupsConfig`.
 
     Attributes:
       name: "momentum" (SGD, not Nesterov) or "adamw".
       schedule: Learning rate by step.
       momentum: Of SGD, in [0, 1).
+      beta_1, beta_2: AdamW's decay of the mean of gradients and of their squares, in [0, 1).
+      epsilon: AdamW's, added to the root of the mean square, above 0.
       weight_decay: Per unit of learning rate, of weights whose name has "kernel" in it; 0 is off.
       max_grad_norm: Gradients are clipped to this global norm by `clip_by_global_norm`; None is off.
       clip_per_replica: Clip each replica's gradient before the mean over all, as the reference does (spec §5).
@@ -50,16 +58,23 @@ class OptimizerConfig:
     name: OptimizerName = "momentum"
     schedule: ScheduleConfig = ScheduleConfig()
     momentum: float = 0.9
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
     weight_decay: float = 0.0
     max_grad_norm: float | None = 1.0
     clip_per_replica: bool = False
     ema: float | None = None
 
     def __post_init__(self):
+        GroupsConfig.__post_init__(self)
         if self.name not in get_args(OptimizerName):
             raise ValueError(f"OptimizerConfig.name must be one of {get_args(OptimizerName)}, got {self.name!r}.")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"OptimizerConfig.momentum must be in [0, 1), got {self.momentum}.")
+        for field in ("momentum", "beta_1", "beta_2"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"OptimizerConfig.{field} must be in [0, 1), got {getattr(self, field)}.")
+        if self.epsilon <= 0:
+            raise ValueError(f"OptimizerConfig.epsilon must be above 0, got {self.epsilon}.")
         if self.weight_decay < 0:
             raise ValueError(f"OptimizerConfig.weight_decay must be 0 or more, got {self.weight_decay}.")
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
@@ -73,15 +88,17 @@ class CompoundSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """base * min(1, s / warmup) * (1 + cos(pi * frac((s - warmup) / (total - int(warmup))))) / 2 at step s from 0.
 
     The first step has rate 0 (if there is a warm-up), and the cosine starts again after `total_steps`: the reference's
-    "constant * cosine_decay * linear_warmup". `warmup_steps` need not be whole.
+    "constant * cosine_decay * linear_warmup". `warmup_steps` need not be whole. With `min_rate` m, the cosine c in
+    [0, 1] is m + (1 - m) * c.
     """
 
-    def __init__(self, base_learning_rate: float, warmup_steps: float, total_steps: int):
+    def __init__(self, base_learning_rate: float, warmup_steps: float, total_steps: int, min_rate: float = 0.0):
         if not 0 <= warmup_steps < total_steps:
             raise ValueError(f"warmup_steps must be in [0, total_steps = {total_steps}), got {warmup_steps}.")
         self.base_learning_rate = base_learning_rate
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
+        self.min_rate = min_rate
 
     def __call__(self, step):
         """Learning rate, a float32 scalar, at `step`, an integer scalar."""
@@ -90,6 +107,8 @@ class CompoundSchedule(keras.optimizers.schedules.LearningRateSchedule):
         cycle = self.total_steps - int(self.warmup_steps)
         progress = ops.mod(ops.maximum(0.0, step - self.warmup_steps) / cycle, 1.0)
         cosine = 0.5 * (1.0 + ops.cos(math.pi * progress))
+        if self.min_rate:
+            cosine = self.min_rate + (1.0 - self.min_rate) * cosine
         return self.base_learning_rate * warmup * cosine
 
     def get_config(self):
@@ -98,21 +117,56 @@ class CompoundSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "base_learning_rate": self.base_learning_rate,
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
+            "min_rate": self.min_rate,
         }
 
 
+class _WeightByWeight:
+    """A Keras optimizer's part that gives each weight a rate and a decay of its own.
+
+    Args:
+      kernel_decay: Decay, per unit of learning rate, of weights whose name contains "kernel".
+      rates: Factors of the learning rate by a weight's path; 1 where it is not in there.
+      decays: In place of `kernel_decay`, by a weight's path; weights that are no kernels have none either way.
+      **kwargs: The optimizer's own.
+    """
+
+    def __init__(self, *, kernel_decay=0.0, rates=None, decays=None, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_decay, self.rates, self.decays = kernel_decay, rates or {}, decays or {}
+
+    def build(self, variables):
+        """Looks up the factor and the decay of each variable."""
+        if not self.built:
+            super().build(variables)
+            self._factors = [self.rates.get(variable.path, 1.0) for variable in variables]
+            decays = [self.decays.get(variable.path, self.kernel_decay) for variable in variables]
+            is_kernel = ["kernel" in variable.name for variable in variables]
+            self._decays = [decay if kernel else 0.0 for decay, kernel in zip(decays, is_kernel, strict=True)]
+
+    def own(self, variable, learning_rate):
+        """The rate, a scalar tensor, and the decay, a float, of one variable."""
+        index = self._get_variable_index(variable)
+        rate, factor = ops.cast(learning_rate, variable.dtype), self._factors[index]
+        return rate if factor == 1 else rate * factor, self._decays[index]
+
+    def get_config(self):
+        """The constructor's arguments."""
+        own = {"kernel_decay": self.kernel_decay, "rates": dict(self.rates), "decays": dict(self.decays)}
+        return super().get_config() | own
+
+
 @keras.saving.register_keras_serializable(package="vivit")
-class Momentum(keras.optimizers.Optimizer):
+class Momentum(_WeightByWeight, keras.optimizers.Optimizer):
     """SGD with momentum as the reference's (flax.optim.Momentum): m = momentum * m + g; w -= rate * m.
 
-    `keras.optimizers.SGD` puts the rate into m, which differs as soon as the rate changes. Weights whose name contains
-    "kernel" are then scaled by 1 - rate * kernel_decay (the reference's `explicit_weight_decay`).
+    `keras.optimizers.SGD` puts the rate into m, which differs as soon as the rate changes. Weights that decay are then
+    scaled by 1 - rate * decay (the reference's `explicit_weight_decay`).
     """
 
     def __init__(self, learning_rate=0.1, momentum=0.9, kernel_decay=0.0, name="momentum", **kwargs):
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate=learning_rate, kernel_decay=kernel_decay, name=name, **kwargs)
         self.momentum = momentum
-        self.kernel_decay = kernel_decay
 
     def build(self, variables):
         """Makes one momentum, zero, per variable."""
@@ -122,32 +176,62 @@ class Momentum(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its momentum."""
-        rate = ops.cast(learning_rate, variable.dtype)
+        rate, decay = self.own(variable, learning_rate)
         momentum = self.momentums[self._get_variable_index(variable)]
         self.assign(momentum, ops.add(ops.multiply(momentum, self.momentum), ops.cast(gradient, variable.dtype)))
         self.assign_sub(variable, ops.multiply(momentum, rate))
-        if self.kernel_decay and "kernel" in variable.name:
-            self.assign(variable, ops.multiply(variable, 1.0 - rate * self.kernel_decay))
+        if decay:
+            self.assign(variable, ops.multiply(variable, 1.0 - rate * decay))
 
     def get_config(self):
         """The constructor's arguments."""
-        return super().get_config() | {"momentum": self.momentum, "kernel_decay": self.kernel_decay}
+        return super().get_config() | {"momentum": self.momentum}
 
 
-def build_optimizer(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
-    """The optimiser of `config` for a training run of `total_steps`; `update` gives it its gradients."""
-    schedule = config.schedule
-    rate = CompoundSchedule(schedule.base_learning_rate, schedule.warmup * total_steps, total_steps)
+@keras.saving.register_keras_serializable(package="vivit")
+class AdamW(_WeightByWeight, keras.optimizers.Adam):
+    """AdamW (Loshchilov and Hutter, 2019): w -= rate * decay * w, then Adam's update.
+
+    `keras.optimizers.AdamW` computes the same, with one rate and one decay for all weights.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable and its moments."""
+        rate, decay = self.own(variable, learning_rate)
+        if decay:
+            # Computed again, as Keras does: sharing it changes the last bit of what a compiled step rounds.
+            decay_rate, _ = self.own(variable, self.learning_rate)
+            self.assign_sub(variable, variable * decay * decay_rate)
+        super().update_step(gradient, variable, rate)
+
+
+def build_optimizer(
+    config: OptimizerConfig, total_steps: int, rules: Mapping[str, Rule] | None = None
+) -> keras.optimizers.Optimizer:
+    """The optimiser of `config` for a training run of `total_steps`; `update` gives it its gradients.
+
+    Args:
+      config: How weights are updated.
+      total_steps: Steps of the whole run.
+      rules: Of single weights by their paths, from `models.training.groups.apply_groups`; None for the same for all.
+    """
+    schedule, rules = config.schedule, rules or {}
+    rate = CompoundSchedule(schedule.base_learning_rate, schedule.warmup * total_steps, total_steps, schedule.min_rate)
     # Of the mean gradients that `update` gives it on every replica, Keras takes the sum once more.
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     own = {"loss_scale_factor": None if replicas == 1 else float(replicas)}
     if config.ema is not None:
         own |= {"use_ema": True, "ema_momentum": config.ema}
+    own |= {
+        "kernel_decay": config.weight_decay,
+        "rates": {path: rule.rate for path, rule in rules.items() if rule.rate != 1},
+        "decays": {path: rule.weight_decay for path, rule in rules.items() if rule.weight_decay is not None},
+    }
     if config.name == "momentum":
-        return Momentum(rate, config.momentum, config.weight_decay, **own)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **own)
-    optimizer.exclude_from_weight_decay(var_names=["^(?!.*kernel)"])
-    return optimizer
+        return Momentum(rate, config.momentum, **own)
+    return AdamW(
+        learning_rate=rate, beta_1=config.beta_1, beta_2=config.beta_2, epsilon=config.epsilon, name="adamw", **own
+    )
 
 
 def clip_by_global_norm(gradients: Sequence[tf.Tensor], max_norm: float | None) -> tuple[list[tf.Tensor], tf.Tensor]:

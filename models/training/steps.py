@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from models.clips import augment, images, mixup
+from models.clips import augment, cutmix, images, mixup
 from models.clips.augment import AugmentConfig
 from models.training import losses, scores
 from models.training.optimizers import OptimizerConfig, update
 from models.training.progress import RATE
+from models.training.standardise import PlainHead
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -28,7 +29,9 @@ def train_step(
     clipping: OptimizerConfig,
     label_smoothing: float = 0.0,
     class_weights: Mapping[str, Sequence[float]] | None = None,
+    accumulate_steps: int = 1,
     jit_compile: bool = False,
+    head: PlainHead | None = None,
 ) -> Callable[[Batch], dict[str, tf.Tensor]]:
     """A step that updates the weights, and returns the loss, accuracies, the gradient's norm and the rate.
 
@@ -38,9 +41,27 @@ def train_step(
       clipping: How gradients are clipped.
       label_smoothing: Share of the target spread over all classes.
       class_weights: K factors of each head's targets.
+      accumulate_steps: Parts of a replica's batch that go through the network one after the other; they divide it.
       jit_compile: Compile forward and backward pass with XLA.
+      head: How the head sees the features; None as they are.
     """
-    weights = class_weights or {}
+    weights, head = class_weights or {}, head or PlainHead(model)
+    variables = [variable.value for variable in model.trainable_variables]
+
+    def learn(pixels, targets):
+        # Watched by name: nothing is kept for weights that are frozen.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            logits, moments = head.train(pixels)
+            by_head = {
+                name: losses.softmax_cross_entropy(
+                    logits[name], target, label_smoothing=label_smoothing, class_weights=weights.get(name)
+                )
+                for name, target in targets.items()
+            }
+            loss = losses.mean_over_heads(by_head)
+        averages = {name: total / count for name, (total, count) in scores.metrics(logits, targets).items()}
+        return tape.gradient(loss, variables), ({**averages, "loss": loss}, moments)
 
     @tf.function(jit_compile=True) if jit_compile else lambda function: function
     def gradients_of(batch):
@@ -48,21 +69,14 @@ def train_step(
         targets = one_hot(model, batch["labels"])
         if augmentation.mixup:
             pixels, targets = mixup.apply(pixels, targets, batch["draws"].mixup)
-        with tf.GradientTape() as tape:
-            logits = model(pixels, training=True)
-            by_head = {
-                head: losses.softmax_cross_entropy(
-                    logits[head], target, label_smoothing=label_smoothing, class_weights=weights.get(head)
-                )
-                for head, target in targets.items()
-            }
-            loss = losses.mean_over_heads(by_head)
-        averages = {name: total / count for name, (total, count) in scores.metrics(logits, targets).items()}
-        return tape.gradient(loss, model.trainable_variables), {**averages, "loss": loss}
+        if augmentation.cutmix:
+            pixels, targets = cutmix.apply(pixels, targets, batch["draws"].cutmix)
+        return mean_over_parts(learn, (pixels, targets), accumulate_steps)
 
     def step(batch):
         gradients, averages = gradients_of(batch)
-        averages = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, averages)
+        averages, moments = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, averages)
+        head.update(moments)
         # The rate of this step: the update counts one more.
         averages[RATE] = tf.convert_to_tensor(optimizer.learning_rate)
         averages["gradient_norm"] = update(optimizer, gradients, model.trainable_variables, clipping)
@@ -71,21 +85,49 @@ def train_step(
     return step
 
 
-def score_step(model: keras.Model) -> Callable[[Batch], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+def mean_over_parts(function: Callable, arguments: tuple, parts: int):
+    """The mean of what `function` returns for equal parts of a batch, which it takes one after the other.
+
+    Args:
+      function: Takes the arguments, and returns a structure of float tensors.
+      arguments: A structure of tensors [B, ...]; B is static.
+      parts: Number of parts, which divides B; with 1, `function` is called with the batch itself.
+    """
+    if parts == 1:
+        return function(*arguments)
+    split = tf.nest.map_structure(lambda values: tf.reshape(values, (parts, -1, *values.shape[1:])), arguments)
+
+    def of_part(index):
+        return function(*tf.nest.map_structure(lambda values: values[index], split))
+
+    # A loop in the graph, as parts side by side would all be in memory at once.
+    _, total = tf.while_loop(
+        lambda index, _: index < parts,
+        lambda index, total: (index + 1, tf.nest.map_structure(tf.add, total, of_part(index))),
+        (1, of_part(0)),
+        parallel_iterations=1,
+    )
+    return tf.nest.map_structure(lambda values: values / parts, total)
+
+
+def score_step(
+    model: keras.Model, head: PlainHead | None = None
+) -> Callable[[Batch], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
     """A step that returns {name: (sum, count)} of loss and accuracies (see `scores`) over one batch's real clips.
 
     "confusion/<head>" is, in place of a sum, the float32 [K, K] counts of a true class (row) named as another (column).
     """
+    head = head or PlainHead(model)
 
     def step(batch):
         replica = tf.distribute.get_replica_context()
-        logits = model(images.normalise(batch["clip"]), training=False)
+        logits = head.score(images.normalise(batch["clip"]))
         totals = dict(scores.metrics(logits, one_hot(model, batch["labels"]), batch["mask"]))
-        for head, label in batch["labels"].items():
-            named = tf.argmax(logits[head], axis=-1, output_type=tf.int32)
-            classes = logits[head].shape[-1]
+        for name, label in batch["labels"].items():
+            named = tf.argmax(logits[name], axis=-1, output_type=tf.int32)
+            classes = logits[name].shape[-1]
             counts = tf.math.confusion_matrix(label, named, classes, batch["mask"], tf.float32)
-            totals[f"confusion/{head}"] = (counts, tf.reduce_sum(batch["mask"]))
+            totals[f"confusion/{name}"] = (counts, tf.reduce_sum(batch["mask"]))
         return replica.all_reduce(tf.distribute.ReduceOp.SUM, totals)
 
     return step

@@ -6,6 +6,8 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
+from components.manifest.columns import read_columns, with_our_names
+from components.manifest.folders import LayoutError, read_layout
 from components.manifest.reader import Manifest, absolute_path, clip_name, read_manifest
 from components.manifest.rows import parse_row
 from components.manifest.table import VIDEO_SUFFIXES, ManifestError, file_rows, split_named, video_files
@@ -34,8 +36,8 @@ class Checkable:
     id: str = ""
 
 
-def clips_to_check(source: str) -> tuple[list[Checkable], dict[str, str]]:
-    """The clips of a folder (any layout; the class is the folder), a manifest, or a single file.
+def clips_to_check(source: str, slices: Sequence[str] | None = None) -> tuple[list[Checkable], dict[str, str]]:
+    """The clips of a folder (any layout), a manifest whose columns `slices` are slices, or a single file.
 
     Also returns why sub-folders are not listed, by their path.
 
@@ -47,11 +49,15 @@ def clips_to_check(source: str) -> tuple[list[Checkable], dict[str, str]]:
     """
     source = source.rstrip("/")
     if not files.is_folder(source):
-        return _rows_of(source) if source.lower().endswith(_TABLE_SUFFIXES) else _single(source), {}
+        return _rows_of(source, slices or ()) if is_table(source) else _single(source), {}
     paths, _, skipped = video_files(source)
     if not paths:
         raise ManifestError(source, [f"it has no video, by the suffixes {', '.join(VIDEO_SUFFIXES)}"])
-    return [Checkable(path, os.path.join(source, path), _class_of(path), id=path) for path in paths], skipped
+    try:
+        class_of = read_layout(paths).label_of
+    except LayoutError:
+        class_of = _first_folder
+    return [Checkable(path, os.path.join(source, path), class_of(path), id=path) for path in paths], skipped
 
 
 def _single(source: str) -> list[Checkable]:
@@ -60,9 +66,10 @@ def _single(source: str) -> list[Checkable]:
     return [Checkable(source, source)]
 
 
-def _rows_of(source: str) -> list[Checkable]:
+def _rows_of(source: str, slices: Sequence[str]) -> list[Checkable]:
     clips, problems = [], []
-    for where, text in file_rows(source):
+    rows = file_rows(source)
+    for where, text in with_our_names(rows, read_columns(rows, slices)):
         row = parse_row(where, text)
         wrong = [*row.bad_times, *([] if row.path else [f"{where}: column 'path' is empty"])]
         if wrong:
@@ -77,20 +84,27 @@ def _rows_of(source: str) -> list[Checkable]:
     return clips
 
 
-def _class_of(path: str) -> str:
-    """The first folder that is not a split."""
+def _first_folder(path: str) -> str:
+    """The first folder that is not a split, where nothing else says what the class is."""
     folders = [part for part in path.split("/")[:-1] if not split_named(part)]
     return folders[0] if folders else ""
 
 
 def data_set(
-    source: str, *, heads: Sequence[str], slices: Sequence[str] | None
+    source: str, clips: Sequence[Checkable], *, heads: Sequence[str], slices: Sequence[str] | None
 ) -> tuple[Manifest | None, tuple[str, ...]]:
     """The data set as `vivit run` reads it, with the heads and slices of its recipe, or why the run would refuse it.
 
-    For a folder or a video that is not a data set, returns None and no problem.
+    For a video, and for a folder without folders of classes, returns None and no problem.
     """
+    if not is_table(source) and not any(clip.label for clip in clips):
+        return None, ()
     try:
         return read_manifest(source, heads=heads, slices=slices), ()
     except ManifestError as error:
-        return None, error.problems if source.lower().endswith(_TABLE_SUFFIXES) else ()
+        return None, error.problems
+
+
+def is_table(source: str) -> bool:
+    """Whether a source is a manifest, by its name."""
+    return source.lower().endswith(_TABLE_SUFFIXES)

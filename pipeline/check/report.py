@@ -11,6 +11,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.quarantine import TooManyBadVideosError, check_losses
 from components.manifest.reader import Manifest
 from pipeline.check.checking import Checked
+from pipeline.plan.plan import Plan
 
 COLUMNS = ("path", "label", "start", "end", "codec", "width", "height", "fps", "duration", "rotation", "verdict")
 
@@ -24,7 +25,8 @@ class Report:
       settings: Settings of ingest, as text.
       clips: What was found, in order.
       total: How many clips there are; more than `clips` where the check was stopped.
-      problems: Why `vivit run` would refuse the manifest.
+      problems: Why `vivit run` would refuse it.
+      plan: What `vivit run` would do; None where it would refuse it.
       skipped: Why folders are not listed, by their path.
       losses: What ingest would do about the bad clips; empty if none is bad, or this is not a data set.
     """
@@ -34,6 +36,7 @@ class Report:
     clips: Sequence[Checked]
     total: int
     problems: tuple[str, ...] = ()
+    plan: Plan | None = None
     skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
     losses: str = ""
 

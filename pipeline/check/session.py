@@ -8,11 +8,12 @@ import os
 from components.manifest.table import ManifestError
 from components.storage.files import FileError
 from pipeline.check.checking import check, filmstrips_per_class
-from pipeline.check.listing import clips_to_check, data_set
+from pipeline.check.listing import clips_to_check, data_set, is_table
 from pipeline.check.outputs import OutputError, prepare_outputs, write_text
 from pipeline.check.page import check_page, check_table
 from pipeline.check.report import Report, as_csv, losses, settings_in_words
 from pipeline.console import Console
+from pipeline.plan.plan import plan_run, plan_text
 from pipeline.recipe import Recipe
 
 
@@ -37,16 +38,19 @@ class CheckRequest:
 
 def run_check(request: CheckRequest, console: Console) -> int:
     """Checks, shows and writes; returns the exit status, see `pipeline.commands.check`."""
-    recipe = request.recipe
+    recipe, data = request.recipe, request.recipe.data
     outputs = [(request.csv, lambda report: as_csv(report.clips)), (request.html, check_page)]
     outputs = [(path, as_text) for path, as_text in outputs if path]
     try:
-        clips, skipped = clips_to_check(request.path)
+        clips, skipped = clips_to_check(request.path, data.slices)
         prepare_outputs([path for path, _ in outputs], request.path, clips)
-        manifest, problems = data_set(request.path, heads=recipe.data.heads, slices=recipe.data.slices)
+        manifest, problems = data_set(request.path, clips, heads=data.heads, slices=data.slices)
     except (ManifestError, OutputError, OSError) as error:
         console(f"vivit: {error}")
         return 2
+    plan = plan_run(manifest, recipe) if manifest else None
+    if plan:
+        console(plan_text(plan))
     filmstrips = filmstrips_per_class(clips) if request.html else 0
     results = check(clips, recipe.ingest, workers=request.workers, filmstrips=filmstrips)
     checked, failure, interrupted = [], None, False
@@ -65,6 +69,7 @@ def run_check(request: CheckRequest, console: Console) -> int:
         clips=checked,
         total=len(clips),
         problems=problems,
+        plan=plan,
         skipped=skipped,
         losses=losses(manifest, checked, recipe.ingest.max_bad_fraction) if manifest and is_whole else "",
     )
@@ -79,4 +84,6 @@ def run_check(request: CheckRequest, console: Console) -> int:
     if interrupted:
         # A thread would wait for its video, up to ingest.max_seconds. The decoders end with this process.
         os._exit(130)
-    return 2 if failure else int(bool(report.bad or problems or skipped))
+    # Not every folder of videos that is checked is meant to be a data set.
+    refused = problems if is_table(request.path) else ()
+    return 2 if failure else int(bool(report.bad or refused or skipped))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 
@@ -12,9 +13,10 @@ DATA = "manifest (CSV or JSONL) or folder with a sub-folder per class"
 LOADING = "Loading TensorFlow and TFX …"
 
 
-def add_recipe_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """Adds --recipe and --set."""
-    parser.add_argument("--recipe", default=default, help=f"name of a recipe, see `vivit recipes` (default: {default})")
+def add_recipe_arguments(parser: argparse.ArgumentParser, default: str | None, chosen: str = "") -> None:
+    """Adds --recipe and --set; without a default, `chosen` says how the command chooses."""
+    text = f"name of a recipe, see `vivit recipes` (default: {default or chosen})"
+    parser.add_argument("--recipe", default=default, help=text)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one setting"
     )
@@ -38,9 +40,22 @@ def count(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """Type of an argument that is a time in seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds")
+    return value
+
+
 def make_demo_videos(workdir: str, echo: Echo) -> str:
     """Makes the demo's videos below the workdir; returns the path of their manifest."""
     from pipeline.demo_data import write_demo_data
+    from pipeline.local.workdir import held, local_workdir
 
-    echo("Making the demo's videos …")
-    return str(write_demo_data(os.path.join(workdir, "videos")))
+    with held(local_workdir(workdir)):
+        echo("Making the demo's videos …")
+        return str(write_demo_data(os.path.join(workdir, "videos")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shlex
 
 from pipeline.commands.arguments import Echo, add_recipe_arguments
@@ -14,7 +15,7 @@ HELP = "turn a checkpoint into our weights and a SavedModel"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("source", help="scenic TrainState, image ViT .npz, or Hugging Face safetensors")
+    parser.add_argument("source", help="scenic TrainState, .npz or safetensors, our own model")
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--classes", help="text file of class names, in the order of the logits")
     add_recipe_arguments(parser, default="kinetics400_b_fe")
@@ -26,11 +27,14 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
     from components.media.config import DecodeConfig, part
     from components.storage.files import local_copy
     from models.serving.convert import convert, read_class_names
+    from pipeline.plan.weights import locate_weights, with_network
     from pipeline.recipe import heads_of, load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
+    if recipe.model.network == "weights":
+        recipe = with_network(recipe.starting_from(arguments.source), os.curdir).starting_from(None)
     heads = heads_of(recipe)
-    with local_copy(arguments.source) as checkpoint:
+    with local_copy(locate_weights(arguments.source).path) as checkpoint:
         report = convert(
             checkpoint,
             arguments.output,

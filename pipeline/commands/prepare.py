@@ -20,9 +20,12 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
     """Prepares a data set."""
     echo(LOADING)
     from pipeline.data import prepare
+    from pipeline.plan.plan import plan_run, plan_text
+    from pipeline.plan.weights import with_network
     from pipeline.recipe import load_recipe
 
-    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    recipe = with_network(load_recipe(arguments.recipe, arguments.overrides), arguments.workdir)
     prepared, manifest = prepare(arguments.data, arguments.workdir, recipe)
-    echo(f"{len(manifest.clips)} clips, heads {', '.join(prepared.heads)}: {prepared.manifest_dir}")
+    echo(plan_text(plan_run(manifest, recipe, prepared.first_weights.words)))
+    echo(f"manifest: {prepared.manifest_dir}")
     echo(f"schema: {prepared.schema_file}")

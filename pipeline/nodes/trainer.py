@@ -8,26 +8,32 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.ingest.memory import keep_memory_flat
+from components.ingest.memory import keep_memory_flat, reuse_memory
 from components.storage import files
+from components.storage.code_version import code_version
 from models.checkpoints.pretrained import build_model
 from models.clips import images, input_pipeline, sampling
 from models.clips.input_pipeline import Source
 from models.serving.export import ServedModel
 from models.training.config import LearningConfig, PaceConfig, TrainerConfig, WeightsConfig
-from models.training.loop import Split, TrainingError, train_steps
+from models.training.loop import Split, TrainingError
+from models.training.phases import train
 from models.training.strategies import build_strategy, is_chief
 from pipeline import settings
 from pipeline.nodes.training_record import kept_record
 from pipeline.nodes.transform import read_classes
 from schemas import serving
 
+# What computes the weights; how they are exported retrains nothing.
+_WEIGHTS_CODE = (
+    *("models.training.phases", "models.training.strategies"),
+    *("models.clips.input_pipeline", "models.checkpoints.pretrained"),
+)
 # Clips whose logits the canary compares.
 _PROVEN_CLIPS = 4
 _logger = logging.getLogger("vivit.train")
@@ -35,12 +41,13 @@ _logger = logging.getLogger("vivit.train")
 
 def run_fn(fn_args) -> None:
     """Trains on Transform's output and writes the SavedModel; called by TFX's Trainer."""
-    keep_memory_flat()
     trainer = settings.from_json(TrainerConfig, fn_args.custom_config["config"])
     config, views = trainer.weights, trainer.views
     pace = _read_pace(fn_args.custom_config["pace"])
     # First: several machines must find each other before any of them computes.
     strategy = build_strategy(pace.strategy)
+    # Most of this process's memory is the network's tensors, or where those are on a device, clips on their way.
+    reuse_memory() if serving.compute_device() == "CPU" else keep_memory_flat()
     graph = tft.TFTransformOutput(fn_args.transform_output)
     classes = {head: read_classes(graph, head) for head in config.heads}
     train_clips, eval_clips = (
@@ -51,26 +58,34 @@ def run_fn(fn_args) -> None:
     # Not 0: TensorFlow then compares the tensor that seeds tf.data's shuffle with a number, and fails.
     keras.utils.set_random_seed(config.train.seed + 1)
     check_batches(config.train, train_clips, strategy)
-    heads = {head: len(names) for head, names in classes.items()}
-    # What the weights depend on has checkpoints of its own: settings, clips, and the content of the first weights.
-    run = hashlib.sha256("\n".join([settings.to_json(config), *train_clips.source.files]).encode())
+    # What the weights depend on has checkpoints of its own: settings, code, clips, content of the first weights.
+    parts = [settings.to_json(config), code_version(*_WEIGHTS_CODE), *train_clips.source.files]
+    run = hashlib.sha256("\n".join(parts).encode())
     with files.local_copy(config.model.init_from or "") as first, strategy.scope():
-        model = build_model(config.model, clip_shape=config.clip.shape, heads=heads, checkpoint=first)
-        run.update(_content(first))
+        model = build_model(config.model, clip_shape=config.clip.shape, classes=classes, checkpoint=first)
+        run.update(files.content_version(first).encode() if first else b"")
     checkpoints = os.path.join(fn_args.custom_config["checkpoints"], run.hexdigest()[:16])
-    steps = train_steps(
-        model, strategy, config, pace, train_clips, eval_clips, checkpoints=checkpoints, log_dir=fn_args.model_run_dir
-    )
     started = time.monotonic()
-    trained = sum(1 for _ in steps) > 0
+    done = list(
+        train(
+            model,
+            strategy,
+            config,
+            pace,
+            train_clips,
+            eval_clips,
+            checkpoints=checkpoints,
+            log_dir=fn_args.model_run_dir,
+        )  # fmt: skip
+    )
     if not is_chief(strategy):
         return
 
     training = kept_record(
         checkpoints,
         strategy,
-        steps=config.train.total_steps(train_clips.count),
-        trained=trained,
+        steps=done[-1] if done else 0,
+        trained=bool(done),
         seconds=time.monotonic() - started,
     )
     model = _off_devices(model, strategy)
@@ -88,7 +103,8 @@ def run_fn(fn_args) -> None:
         device=serving.compute_device(),
         weights=serving.weights_of(model.weights),
     )
-    ServedModel(model, clip=config.clip, views=views, classes=classes).save(fn_args.serving_model_dir, card, expected)
+    served = ServedModel(model, clip=config.clip, views=views, classes=classes)
+    served.save(fn_args.serving_model_dir, card, expected, config.model)
 
 
 def count_clips(source: Source, classes: Mapping[str, Sequence[str]], split: str) -> Split:
@@ -119,9 +135,11 @@ def check_batches(train: LearningConfig, train_clips: Split, strategy: tf.distri
         raise TrainingError(
             f"{train_clips.count} training clips do not fill a batch of {train.batch_size}: lower train.batch_size"
         )
-    if train.batch_size % strategy.num_replicas_in_sync:
+    devices, parts = strategy.num_replicas_in_sync, train.accumulate_steps
+    if train.batch_size % (devices * parts):
+        in_parts = f" in {parts} parts each (train.accumulate_steps)" if parts > 1 else ""
         raise TrainingError(
-            f"train.batch_size is {train.batch_size}, which {strategy.num_replicas_in_sync} devices cannot share evenly"
+            f"train.batch_size is {train.batch_size}, which {devices} devices cannot share evenly{in_parts}"
         )
     for head, names in train_clips.classes.items():
         missing = [name for class_id, name in enumerate(names) if not train_clips.counts[head].get(class_id)]
@@ -153,12 +171,6 @@ def _read_pace(path: str) -> PaceConfig:
         raise TrainingError(f"{path} is missing: run `vivit prepare` with the recipe and the settings of this pipeline")
     with tf.io.gfile.GFile(path) as file:
         return settings.from_json(PaceConfig, file.read())
-
-
-def _content(path: str) -> bytes:
-    """Digest of a local file, or of all files of a folder; empty of no path."""
-    paths = sorted(Path(path).rglob("*")) if os.path.isdir(path) else [Path(path)] if path else []
-    return b"".join(bytes.fromhex(files.sha256(str(one))) for one in paths if one.is_file())
 
 
 def _files(patterns: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Returns:
       The features of `features.transformed_spec(heads, storage)`.
     """
-    outputs = {features.CLIP_ID: _one_value(inputs[features.CLIP_ID])}
+    outputs = {key: _one_value(inputs[key]) for key in (features.CLIP_ID, features.CLIP_GROUP)}
     for head in custom_config["heads"]:
         outputs[features.label_id_key(head)] = _class_id(_one_value(inputs[features.label_key(head)]), head)
     frames = inputs[features.CLIP_FRAMES]

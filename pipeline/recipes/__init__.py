@@ -8,10 +8,22 @@ from pathlib import Path
 
 
 def names() -> list[str]:
-    """Names of the recipes, which are the modules of this package."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """Names of the recipes, which are the modules of this package and of those inside."""
+    return sorted(_modules())
+
+
+def module(name: str) -> str:
+    """The module of a recipe."""
+    return _modules()[name]
 
 
 def docstring(name: str) -> str:
     """The docstring of a recipe, read without importing TensorFlow."""
-    return ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""
+    path = Path(__file__).parent.joinpath(*module(name).removeprefix(f"{__name__}.").split("."))
+    return ast.get_docstring(ast.parse(path.with_suffix(".py").read_text())) or ""
+
+
+def _modules() -> dict[str, str]:
+    """Modules by the names of their recipes."""
+    found = pkgutil.walk_packages(__path__, f"{__name__}.")
+    return {one.name.rpartition(".")[2]: one.name for one in found if not one.ispkg}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from components.registry.history import Entry
 from components.registry.records import Candidate
+from pipeline import settings
 from pipeline.console import aligned
 from pipeline.versions.description import counts_in_words
 from pipeline.versions.listing import interval_in_words, one_line
@@ -49,15 +48,7 @@ def _data(candidate: Candidate) -> dict[str, str]:
 
 
 def _settings(candidate: Candidate) -> dict[str, str]:
-    return {"recipe": candidate.training.recipe, **dict(_flat(candidate.training.config))}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False)
+    return {"recipe": candidate.training.recipe, **settings.flat(candidate.training.config)}
 
 
 def _code(candidate: Candidate) -> dict[str, str]:
@@ -91,13 +82,6 @@ def _classes(one: Entry, other: Entry) -> Iterator[str]:
 
 
 def _caution(one: Candidate | None, other: Candidate | None) -> Iterator[str]:
-    if (
-        one
-        and other
-        and (one.data.manifest_hash, one.assessment.split)
-        != (
-            other.data.manifest_hash,
-            other.assessment.split,
-        )
-    ):
+    clips = {(of.data.manifest_hash, of.assessment.split) for of in (one, other) if of}
+    if len(clips) > 1:
         yield "Metrics are of other clips: their difference is no measure."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_a_published_recipe_has_the_references_parameters_and_flops(name):
     parameters, gflops = figures(recipe.model, recipe.clip.shape, heads)
     assert parameters == counts["params"]
     assert gflops == pytest.approx(counts["gflops_multiply_add_as_one"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "millions", "gflops"),
+    [
+        # Tables of the papers, with their head; VideoPrism's README counts the encoders alone.
+        ("videomae_b", 400, 87, 180),
+        ("umt_b", 400, 86, 180),
+        ("videoprism_b", 0, 114, None),
+    ],
+)
+def test_a_recipe_of_a_video_transformer_has_its_published_size(name, classes, millions, gflops):
+    recipe = load_recipe(name)
+    model = dataclasses.replace(recipe.model, classifier="gap")
+    parameters, ours = figures(model, recipe.clip.shape, {"label": classes or 1})
+    assert round(parameters / 1e6) == millions
+    assert gflops is None or ours == pytest.approx(gflops, rel=0.01)
 
 
 @pytest.mark.parametrize("name", recipes.names())

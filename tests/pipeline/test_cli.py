@@ -77,7 +77,7 @@ def test_a_setting_that_does_not_fit_is_reported_before_anything_is_decoded(capf
     arguments = [*ANY_COLUMNS, *arguments]
     shown = refusal(capfd, command, "--data", data, "--workdir", workdir, *arguments)
     assert said in "\n".join(shown)
-    assert not {path.name for path in workdir.glob("*")} - {"logs"}
+    assert not {path.name for path in workdir.glob("*")} - {"logs", "in-use.json"}
 
 
 @pytest.mark.parametrize("command", ["run", "prepare"])
@@ -109,8 +109,9 @@ def test_a_good_manifest_is_prepared_without_being_decoded(capfd, data):
     workdir = data.parent / "work"
     arguments = ["--data", data, "--workdir", workdir, *ANY_COLUMNS, "--set", "train.batch_size=1"]
     assert main([str(argument) for argument in ["prepare", *arguments]]) == 0
-    assert "3 clips, heads label" in capfd.readouterr().out
-    assert sorted(path.name for path in (workdir / "data" / "manifest").iterdir()) == ["eval.jsonl", "train.jsonl"]
+    assert "\n  clips     3 (2 train, 1 eval)\n" in capfd.readouterr().out
+    (prepared,) = (workdir / "data").glob("manifest-*")
+    assert sorted(path.name for path in prepared.iterdir()) == ["eval.jsonl", "train.jsonl"]
 
 
 def test_a_manifest_of_a_public_set_is_reported_in_counts(capfd, tmp_path):
@@ -130,6 +131,39 @@ def test_a_manifest_of_a_public_set_is_reported_in_counts(capfd, tmp_path):
 def test_predicting_without_a_model_is_refused(capfd, tmp_path):
     (line,) = refusal(capfd, "predict", "--model", tmp_path / "gone", "a.mp4")
     assert f"no SavedModel in {tmp_path}/gone" in line
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+@pytest.mark.parametrize(
+    ("workdir", "said"),
+    [
+        ("gs://bucket/run", "is no folder of this machine"),
+        ("run [1]", "TFX cannot read files below a name with [ ]; choose another"),
+    ],
+)
+def test_a_workdir_that_cannot_be_one_is_refused(capfd, data, monkeypatch, command, workdir, said):
+    monkeypatch.chdir(data.parent)
+    given = ["--data", data] if command == "run" else []
+    assert said in refusal(capfd, command, "--workdir", workdir, *given)[0]
+    assert not (data.parent / "gs:").exists()
+
+
+def test_a_workdir_that_cannot_be_made_is_refused(capfd, data):
+    shown = refusal(capfd, "run", "--data", data, "--workdir", data / "work")
+    assert shown == [f"vivit: --workdir {data}/work: cannot write there: Not a directory"]
+
+
+def test_a_second_run_in_a_workdir_says_who_holds_it(capfd, data):
+    code = "import sys, pipeline.local.workdir as w\nwith w.held(sys.argv[1]): print('held', flush=True); input()"
+    command = [sys.executable, "-c", code, str(data.parent)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        (shown, *_) = refusal(capfd, "run", "--data", data, "--workdir", data.parent, *ANY_COLUMNS)
+        assert f"--workdir {data.parent} is in use by process {holder.pid} on " in shown
+        holder.kill()
+    # Of a holder that was killed nothing is left.
+    (shown, *_) = refusal(capfd, "run", "--data", data, "--workdir", data.parent, *ANY_COLUMNS)
+    assert "in use" not in shown
 
 
 def test_the_demo_is_a_run_on_data_of_its_own():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.ingest.quarantine import TooManyBadVideosError
-from pipeline.data import locate, prepare
+from pipeline.data import prepare
 from pipeline.recipe import load_recipe
 from pipeline.settings import ConfigError
 from tests.videos import write_colour_classes
@@ -34,20 +34,31 @@ def test_preparing_again_writes_nothing(folder, tmp_path):
     assert written(tmp_path / "run") == before
 
 
-def test_a_changed_video_changes_its_manifest(folder, tmp_path):
+def test_a_changed_video_gives_a_manifest_of_its_own_beside_the_one_before(folder, tmp_path):
     data, manifest = prepare(str(folder), str(tmp_path / "run"), recipe())
-    clip = manifest.split("eval")[0]
-    os.utime(clip.path, (1, 1))
-    before = {split: Path(data.manifest_dir, f"{split}.jsonl").read_text() for split in data.splits}
-    prepare(str(folder), str(tmp_path / "run"), recipe())
-    after = {split: Path(data.manifest_dir, f"{split}.jsonl").read_text() for split in data.splits}
-    assert after["train"] == before["train"]
-    assert after["eval"] != before["eval"]
+    before = written(tmp_path / "run")
+    os.utime(manifest.split("eval")[0].path, (1, 1))
+    changed, _ = prepare(str(folder), str(tmp_path / "run"), recipe())
+    assert {path: written(tmp_path / "run")[path] for path in before} == before
+    of_split = {
+        split: [Path(d.manifest_dir, f"{split}.jsonl").read_text() for d in (data, changed)] for split in data.splits
+    }
+    assert of_split["train"][0] == of_split["train"][1]
+    assert of_split["eval"][0] != of_split["eval"][1]
+    os.utime(manifest.split("eval")[0].path, ns=(manifest.split("eval")[0].mtime,) * 2)
+    assert prepare(str(folder), str(tmp_path / "run"), recipe())[0] == data
 
 
-def test_a_compiled_pipeline_reads_where_the_data_is_prepared(folder, tmp_path):
-    data, _ = prepare(str(folder), str(tmp_path / "run"), recipe("data.slices=[]"))
-    assert locate(str(tmp_path / "run"), splits=("train", "eval"), heads=("label",), slices=()) == data
+def test_first_weights_are_seen_by_their_content_and_missed_before_anything_is_read(folder, tmp_path):
+    weights = tmp_path / "weights.npz"
+    named = recipe(f"model.init_from={weights}")
+    with pytest.raises(ConfigError, match=f"^model.init_from is {weights}, which cannot be read: No such file"):
+        prepare(str(folder / "nowhere"), str(tmp_path / "run"), named)
+    versions = []
+    for content in ("one", "two", "one"):
+        weights.write_text(content)
+        versions.append(prepare(str(folder), str(tmp_path / "run"), named)[0].first_weights)
+    assert versions[0] == versions[2] != versions[1]
 
 
 def test_more_unreadable_files_than_ingest_may_lose_are_reported_before_anything_is_decoded(folder, tmp_path):

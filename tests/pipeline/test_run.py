@@ -25,6 +25,7 @@ def test_a_folder_of_classes_becomes_a_pushed_model(colours_run):
 
 def test_the_summary_lists_clips_classes_views_blessing_and_what_to_try(colours_run):
     for text in (
+        "\nPlan\n  clips     72 (",
         "72 in (",
         "72 out, 0 dropped",
         "label: 3 (blue, green, red)",

@@ -21,6 +21,12 @@ class Inner:
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    pattern: str
+    inner: Inner = Inner()
+
+
+@dataclasses.dataclass(frozen=True)
 class Outer:
     inner: Inner = Inner()
     size: tuple[int, int] = (1, 2)
@@ -29,9 +35,13 @@ class Outer:
     flag: bool = False
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
     text: str = ""
+    parts: tuple[Part, ...] = ()
+    optional: Inner | None = None
 
 
-NESTED = Outer(Inner(0.5, 3, "sgd"), (3, 4), ("a", "b"), 1.5, True, {"k": [1, None]}, "x")
+NESTED = Outer(
+    Inner(0.5, 3, "sgd"), (3, 4), ("a", "b"), 1.5, True, {"k": [1, None]}, "x", (Part("a,b"), Part("c", Inner(2.0)))
+)
 
 
 @pytest.mark.parametrize("config", [Outer(), NESTED, load_recipe("demo")], ids=["defaults", "nested", "demo"])
@@ -73,6 +83,13 @@ def test_whole_numbers_become_floats_and_lists_tuples_where_the_field_requires()
         ("maybe", "0.5", 0.5),
         ("flag", "true", True),
         ("flag", "False", False),
+        (
+            "parts",
+            '[{"pattern": "[0-1],?"}, {"pattern": "1", "inner": {"rate": 2}}]',
+            (Part("[0-1],?"), Part("1", Inner(2.0))),
+        ),
+        ("parts", '{"pattern": "a"}', (Part("a"),)),
+        ("parts", "[]", ()),
         ("text", "007", "007"),
         ("text", "a=b,c", "a=b,c"),
     ],
@@ -90,12 +107,22 @@ def test_a_setting_leaves_the_others_alone():
     assert changed == dataclasses.replace(NESTED, inner=dataclasses.replace(NESTED.inner, steps=4))
 
 
+def test_an_optional_group_is_turned_on_by_one_of_its_settings_and_off_by_null():
+    turned_on = override(NESTED, {"optional.steps": "4"})
+    assert turned_on.optional == dataclasses.replace(Inner(), steps=4)
+    assert override(turned_on, {"optional.rate": "2"}).optional.steps == 4
+    assert override(turned_on, {"optional": "null"}) == NESTED
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"inner.step": "1"}, "unknown setting 'inner.step'; did you mean 'inner.steps'?"),
         ({"iner.steps": "1"}, "unknown setting 'iner'; did you mean 'inner'?"),
-        ({"qqq": "1"}, "unknown setting 'qqq'; there are inner, size, names, maybe, flag, extra, text"),
+        (
+            {"qqq": "1"},
+            "unknown setting 'qqq'; there are inner, size, names, maybe, flag, extra, text, parts, optional",
+        ),
         ({"inner.steps": "many"}, "inner.steps is 'many'; it must be of type int"),
         ({"inner.steps": "1.5"}, "inner.steps is 1.5; it must be of type int"),
         ({"inner.steps": "true"}, "inner.steps is True; it must be of type int"),
@@ -126,7 +153,10 @@ def test_a_setting_that_does_not_fit_is_refused_by_its_dotted_name(settings, sai
         ({"inner": {"stepz": 1}}, "unknown setting 'inner.stepz'; did you mean 'inner.steps'?"),
         ({"inner": {"steps": "1"}}, "inner.steps is '1'; it must be of type int"),
         ({"inner": {"rate": -1}}, "inner: rate is -1.0; it must be above 0"),
-        ({"inner": 3}, "inner is 3; it must be of type Inner"),
+        ({"inner": 3}, 'inner is 3; it must be a JSON object {…} with the fields "rate", "steps", "kind"'),
+        ({"parts": [{"pattern": "a"}, {"pattern": 1}]}, "parts[1].pattern is 1; it must be of type str"),
+        ({"parts": [{"inner": {"rate": 2}}]}, "parts[0].pattern is missing"),
+        ({"parts": ["a"]}, """parts[0] is 'a'; it must be a JSON object {…} with the fields "pattern", "inner\""""),
         ({"text": 3}, "text is 3; it must be of type str"),
         ({"names": ["a", 1]}, "names is 1; it must be of type str"),
     ],
@@ -155,9 +185,48 @@ def test_a_recipe_is_changed_by_the_settings_of_the_command_line():
         ("demo", ["train.epoch=3"], "unknown setting 'train.epoch'; did you mean 'train.epochs'?"),
         ("demo", ["data.storage=png"], "data.storage is 'png'; it must be one of 'jpeg', 'raw'"),
         ("demo", ["ingest.fps=0"], "ingest: ingest.fps is 0.0; it must be between 0.1 and 1000"),
+        (
+            "small",
+            ["clip.crop_size=40"],
+            "clip.crop_size is 40, but model.tubelet=2,16,16 wants a multiple of 16: the network would never see the "
+            "last 8. Set it to 32 or 48",
+        ),
+        (
+            "small",
+            ["train.batch_size=9", "augment.repeats=2"],
+            "train.batch_size is 9; augment.repeats 2 must divide it",
+        ),
+        (
+            "small",
+            ["train.sampling=balanced", "train.class_weights=balanced"],
+            "train: sampling and class_weights are both 'balanced'; rare classes would count twice: choose one",
+        ),
+        ("small", ["clip.crop_size=8"], "clip.crop_size is 8, but model.tubelet=2,16,16 wants a multiple of 16"),
+        ("small", ["model.tubelet=2,16,12"], "clip.crop_size is 112, but model.tubelet=2,16,12 wants a multiple of 48"),
+        (
+            "small",
+            ["clip.num_frames=5"],
+            "clip.num_frames is 5, but model.tubelet=2,16,16 wants a multiple of 2: the network would never see the "
+            "last 1. Set it to 4 or 6",
+        ),
+        (
+            "kinetics400_b",
+            ["augment.scale=0.5,1.5"],
+            "augment.scale goes down to 0.5, where clip.min_resize=256 makes frames of 128 pixels, smaller than "
+            "clip.crop_size=224: let it begin at 0.88, or raise clip.min_resize",
+        ),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(name, overrides, said):
     with pytest.raises(ConfigError) as caught:
         load_recipe(name, overrides)
     assert str(caught.value).startswith(said)
+
+
+def test_settings_that_fit_together_are_taken_together():
+    recipe = load_recipe(
+        "small", ["clip.crop_size=40", "model.tubelet=5,8,8", "clip.num_frames=5", "augment.scale=null"]
+    )
+    assert recipe.clip.shape == (5, 40, 40)
+    # Of single frames, the network takes those that it wants.
+    assert load_recipe("small", ["model.sampled_frames=3", "model.tubelet=1,16,16"]).model.sampled_frames == 3

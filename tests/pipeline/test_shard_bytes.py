@@ -7,8 +7,8 @@ from pipeline.recipe import load_recipe
 from tests.components.ingest.running import ingest
 
 FIRST_SHARDS = {
-    "train": "43f4740cbd7bc90650ce84529a76d08db22b64d16ad4c9350dd99d488b7d2001",
-    "eval": "a2ec7ad7314f7185608ae017ef306865955eb39d23f44c3de4827bbd8256bf2b",
+    "train": "1f55b19a3f4a729eb7aefda3ddd84ae8d2ae4f75f73d7b2c1e2a5c5cbc054335",
+    "eval": "f11d6dc6364fbfce273d4a7183d904634a9eae5bdd27295b3386d5184877903b",
 }
 
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import tensorflow_model_analysis as tfma
 
 from components.evaluation.outcomes import joint_name
-from components.evaluation.tfma.joint_accuracy import JointAccuracy
+from components.evaluation.tfma.means import CrossEntropy, TopKAccuracy
 from schemas import features, serving
 
 TOP_1, TOP_5, LOSS = "top_1", "top_5", "loss"
+TOP_K = {TOP_1: 1, TOP_5: 5}
 
 
 def eval_config(heads: Sequence[str], slices: Sequence[str]) -> tfma.EvalConfig:
@@ -28,15 +29,13 @@ def eval_config(heads: Sequence[str], slices: Sequence[str]) -> tfma.EvalConfig:
     """
     centre_views = [serving.centre_view(head) for head in heads]
     metrics_specs = [
-        _metrics_spec(heads, [_top_1(), _top_5(), _loss(), _confusion_matrix()]),
-        _metrics_spec(centre_views, [_top_1(), _top_5(), _loss()]),
+        _metrics_spec(heads, [*_accuracies(), _loss(), _confusion_matrix()]),
+        _metrics_spec(centre_views, [*_accuracies(), _loss()]),
     ]
     if len(heads) > 1:
         name = joint_name(heads)
         joint = ((name, heads), (serving.centre_view(name), centre_views))
-        metrics_specs += [
-            _metrics_spec([output], [_joint(TOP_1, 1, parts), _joint(TOP_5, 5, parts)]) for output, parts in joint
-        ]
+        metrics_specs += [_metrics_spec([output], _accuracies(parts)) for output, parts in joint]
     return tfma.EvalConfig(
         metrics_specs=metrics_specs,
         slicing_specs=[
@@ -51,21 +50,16 @@ def _metrics_spec(outputs: Sequence[str], metrics: Sequence[tfma.MetricConfig]) 
     return tfma.MetricsSpec(output_names=outputs, metrics=[tfma.MetricConfig(class_name="ExampleCount"), *metrics])
 
 
-def _top_1() -> tfma.MetricConfig:
-    return tfma.MetricConfig(class_name="SparseCategoricalAccuracy", config=json.dumps({"name": TOP_1}))
-
-
-def _top_5() -> tfma.MetricConfig:
-    return tfma.MetricConfig(class_name="SparseTopKCategoricalAccuracy", config=json.dumps({"name": TOP_5, "k": 5}))
+def _accuracies(outputs: Sequence[str] | None = None) -> list[tfma.MetricConfig]:
+    return [_of_ours(TopKAccuracy, name=name, k=k, outputs=outputs) for name, k in TOP_K.items()]
 
 
 def _loss() -> tfma.MetricConfig:
-    return tfma.MetricConfig(class_name="SparseCategoricalCrossentropy", config=json.dumps({"name": LOSS}))
+    return _of_ours(CrossEntropy, name=LOSS)
 
 
-def _joint(name: str, k: int, outputs: Sequence[str]) -> tfma.MetricConfig:
-    config = json.dumps({"name": name, "k": k, "outputs": list(outputs)})
-    return tfma.MetricConfig(class_name=JointAccuracy.__name__, module=JointAccuracy.__module__, config=config)
+def _of_ours(metric: type[tfma.metrics.Metric], **config) -> tfma.MetricConfig:
+    return tfma.MetricConfig(class_name=metric.__name__, module=metric.__module__, config=json.dumps(config))
 
 
 def _confusion_matrix() -> tfma.MetricConfig:

@@ -1,4 +1,4 @@
-"""TFMA evaluates from a table of predictions: model-agnostic, with its stock metrics and slices.
+"""TFMA evaluates from a table of predictions: model-agnostic, with its slices and plots.
 
 Each model's probabilities are placed on the union of all class names, so that a label is valid for every model: a class
 that a model does not know has probability 0 there, and the clips of that class count as wrong. The intervals of the
@@ -21,11 +21,9 @@ from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from components.evaluation.outcomes import Outcome, outcome, parts_by_name
 from components.evaluation.statistics import accuracy_interval
-from components.evaluation.tfma.config import TOP_1, TOP_5, eval_config
+from components.evaluation.tfma.config import TOP_K, eval_config
 from schemas import features, serving
 from schemas.predictions import CANDIDATE, PRODUCTION, Predictions, Role, softmax
-
-_TOP_K = {TOP_1: 1, TOP_5: 5}
 
 
 def evaluate_table(pipeline: beam.Pipeline, table: str, output: str) -> None:
@@ -126,12 +124,12 @@ class _AddIntervals(beam.DoFn):
         return np.flatnonzero(chosen)
 
     def _bounded(self, key: tfma.metrics.MetricKey, value, rows: np.ndarray, groups: Sequence[str]):
-        if key.name not in _TOP_K or key.is_diff:
+        if key.name not in TOP_K or key.is_diff:
             return value
         found = self._outcome(key.model_name or CANDIDATE, key.output_name)
         if found is None:
             return value
-        interval = accuracy_interval(found.correct(_TOP_K[key.name])[rows], groups)
+        interval = accuracy_interval(found.correct(TOP_K[key.name])[rows], groups)
         bounded = metrics_for_slice_pb2.BoundedValue()
         bounded.value.value = float(value)
         bounded.lower_bound.value, bounded.upper_bound.value = interval.low, interval.high

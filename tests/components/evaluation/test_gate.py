@@ -40,6 +40,12 @@ def test_a_model_at_chance_is_refused_with_the_figures_and_what_to_do():
     assert "train.epochs" in reason
 
 
+def test_of_equally_common_classes_the_first_by_name_is_told_whatever_the_order_of_clips():
+    labels = LABELS[::-1]
+    (reason,) = assessed(table(clips_of({"verb": labels}), {"verb": ["run"] * 120})).reasons
+    assert "the commonest class, 'jump', which is" in reason
+
+
 def test_the_lower_end_must_be_above_the_commonest_class_not_the_value():
     # 9 of 20 right with a commonest share of 0.35: better by its value, not by its interval.
     labels = [CLASSES[number % 3] for number in range(20)]

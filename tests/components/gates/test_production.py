@@ -14,7 +14,7 @@ from components.gates.production import Production, ProductionModel, read_produc
 from components.registry.approval import approve, rollback, submit
 from components.registry.candidates import write_candidate
 from components.registry.versions import content_digest
-from pipeline.local import run_pipeline
+from pipeline.local.runner import run_pipeline
 from tests.components.registry.runs import candidate, compared_with, put, refused, write_model
 
 

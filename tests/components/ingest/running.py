@@ -34,9 +34,9 @@ def write_manifest(folder, rows, damaged=()):
     return manifest, str(folder / "manifest")
 
 
-def ingest(folder, input_base, config=INGEST, beam_args=("--runner=FnApiRunner",)):
+def ingest(folder, input_base, config=INGEST, beam_args=("--runner=FnApiRunner",), kept=None):
     """Runs the component's own executor into a folder (any URI); gives its examples."""
-    component = VideoExampleGen(input_base, ("train", "eval"), config)
+    component = VideoExampleGen(input_base, ("train", "eval"), config, kept=kept or os.path.join(folder, "kept"))
     examples, quarantine = standard_artifacts.Examples(), Quarantine()
     examples.uri, quarantine.uri = os.path.join(folder, "examples"), os.path.join(folder, "quarantine")
     context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args))
@@ -46,9 +46,9 @@ def ingest(folder, input_base, config=INGEST, beam_args=("--runner=FnApiRunner",
     return examples
 
 
-def execute(folder, input_base, config=INGEST):
+def execute(folder, input_base, config=INGEST, kept=None):
     """Gives (examples by split, rows of the quarantine)."""
-    examples = ingest(folder, input_base, config)
+    examples = ingest(folder, input_base, config, kept=kept)
     found = {}
     for split in ("train", "eval"):
         paths = tf.io.gfile.glob(artifact_utils.get_split_uri([examples], split) + "/*")

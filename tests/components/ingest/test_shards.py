@@ -1,6 +1,9 @@
 """Shards: the same clips give the same bytes, whoever writes them, and however often."""
 
+import contextlib
 import itertools
+import json
+import logging
 import os
 import re
 import signal
@@ -8,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from components.ingest.config import IngestConfig
 from components.ingest.quarantine import ClipsUnaccountedError
 from components.ingest.shards import estimated_bytes, in_order, plan_shards
 from components.manifest.reader import Clip
+from components.storage.room import no_room_message
+from pipeline.console import quiet
 from tests.components.ingest.running import contents, ingest, write_manifest
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +71,7 @@ def test_processes_write_the_same_bytes(prepared, undisturbed, tmp_path, monkeyp
     assert contents(tmp_path) == undisturbed
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(module, *arguments):
     """Address at which a module of Beam serves, as a process of its own."""
     with socket.socket() as free:
@@ -78,9 +82,20 @@ def serving(module, *arguments):
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}) as server:
         try:
+            while not accepts(address):
+                assert server.poll() is None, f"{module} ended with code {server.returncode}"
+                time.sleep(0.1)
             yield address
         finally:
             server.terminate()
+
+
+def accepts(address):
+    """True as soon as somebody listens at host:port."""
+    host, port = address.split(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
 
 
 @pytest.mark.end_to_end
@@ -159,7 +174,7 @@ def test_a_clip_that_the_decoder_loses_or_doubles_stops_the_ingest(ids, wrong):
 
 
 @pytest.mark.end_to_end
-def test_an_ingest_that_was_killed_leaves_the_same_bytes_when_it_runs_again(tmp_path):
+def test_an_ingest_that_was_killed_goes_on_where_it_was_and_leaves_the_same_bytes(tmp_path, caplog):
     _, prepared = write_manifest(tmp_path, ROWS, damaged=["torn.mp4"])
     (tmp_path / "undisturbed").mkdir()
     ingest(tmp_path / "undisturbed", prepared)
@@ -170,12 +185,44 @@ def test_an_ingest_that_was_killed_leaves_the_same_bytes_when_it_runs_again(tmp_
     again = tmp_path / "again"
     command = [sys.executable, "-m", "tests.components.ingest.running", str(again), prepared]
     with subprocess.Popen(command, cwd=ROOT) as killed:
-        while not list(again.glob("examples/Split-*/*.gz")):
+        while not list(again.glob("kept/unfinished/*.json")):
             assert killed.poll() is None
             time.sleep(0.05)
         killed.send_signal(signal.SIGKILL)
-    assert list((again / "examples").glob("unfinished/*"))
     video.unlink()
     kept.rename(video)
-    ingest(again, prepared)
+    indexes = again.glob("kept/unfinished/*.json")
+    finished = sum(json.loads(path.read_text())["outcome"]["examples"] for path in indexes)
+    with caplog.at_level(logging.INFO, logger="vivit.ingest"):
+        ingest(again, prepared)
     assert contents(again) == contents(tmp_path / "undisturbed")
+    assert sum(map(int, re.findall(r"(\d+) of them decoded before", caplog.text))) >= finished
+    assert not list(again.glob("kept/clips")) + list(again.glob("kept/unfinished"))
+
+
+@contextlib.contextmanager
+def disk(folder, size):
+    """A file system of its own in a folder; gives a function that sets its size."""
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
+    )
+    if mount.returncode:
+        pytest.skip(f"only root may mount a disk: {mount.stderr}")
+    try:
+        yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_ends_the_ingest_which_goes_on_once_there_is_room(prepared, undisturbed, tmp_path, caplog):
+    with disk(tmp_path / "disk", "160k") as resize:
+        with quiet(str(tmp_path / "disk" / "logs")), pytest.raises(RuntimeError) as full:
+            ingest(tmp_path / "disk", prepared)
+        message = no_room_message(full.value, str(tmp_path / "disk"))
+        assert re.match(rf"no room is left on the disk of {tmp_path}/disk \(\S+ MB free\)", message)
+        resize("10m")
+        with caplog.at_level(logging.INFO, logger="vivit.ingest"):
+            ingest(tmp_path / "disk", prepared)
+        assert contents(tmp_path / "disk") == undisturbed
+        assert "decoded before" in caplog.text

@@ -2,33 +2,17 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import pytest
 
+from components.manifest.folders import folder_rows
 from components.manifest.reader import Clip, ManifestError, read_manifest
-from components.manifest.table import folder_rows
 
 GOOD = """path,label,split
 a.mp4,run,train
 b.mp4,jump,train
 c.mp4,run,eval
 """
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Writes files into a folder; the videos a.mp4 to f.mp4 are there already (nothing is decoded here)."""
-
-    def write(name, text="video"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    for letter in "abcdef":
-        write(f"{letter}.mp4")
-    return SimpleNamespace(path=tmp_path, write=write)
 
 
 def problem_of(source, **options):
@@ -109,7 +93,7 @@ def test_splits_are_named_as_people_name_them(folder, train, evaluated, split):
     names = [f"{top}/{label}/1.mp4" for top in (train, evaluated) for label in ("run", "jump")]
     for name in names:
         folder.write(f"set/{name}")
-    rows, _ = folder_rows(str(folder.path / "set"))
+    rows, *_ = folder_rows(str(folder.path / "set"))
     assert {(row["split"], row["label"]) for _, row in rows} == {
         (name, label) for name in ("train", split) for label in ("run", "jump")
     }
@@ -120,7 +104,11 @@ def test_splits_are_named_as_people_name_them(folder, train, evaluated, split):
 def test_a_folder_of_splits_with_anything_beside_them_is_refused(folder):
     for name in ("train/run/1.mp4", "train/jump/2.mp4", "val/run/3.mp4", "extra/jump/4.mp4"):
         folder.write(f"set/{name}")
-    assert problem_of(folder.path / "set") == "the folders train, val are splits, but extra beside them no split"
+    assert problem_of(folder.path / "set") == (
+        "splits (train/, val/) stand beside classes (extra/); found {extra,train,val}/{jump,run}/<video>; "
+        "wanted <class>/<video>, or train/<class>/<video> and val/<class>/<video>; else a manifest with the columns "
+        "path, label and split"
+    )
 
 
 def test_files_of_a_folder_that_are_no_videos_are_named(folder):
@@ -234,7 +222,11 @@ def test_a_clip_whose_file_cannot_be_read_is_kept_with_the_reason(folder):
     ("text", "problem"),
     [
         ("label,split\nrun,train\n", "missing column 'path'; it has label, split"),
-        ("path,class\na.mp4,run\n", "missing column 'label' or 'label/<head>'; it has path, class"),
+        ("path,kind\na.mp4,run\n", "missing column 'label' or 'label/<head>'; it has path, kind"),
+        (
+            "path,lable\na.mp4,run\n",
+            "missing column 'label' or 'label/<head>'; it has path, lable: rename 'lable' to 'label'",
+        ),
         ("path,label,label\na.mp4,run,jump\n", "column 'label' stands twice in the header"),
         (GOOD + "d.mp4,,train\n", "row 5: column 'label' is empty"),
         (GOOD + ",run,train\n", "row 5: column 'path' is empty"),
@@ -245,14 +237,30 @@ def test_a_clip_whose_file_cannot_be_read_is_kept_with_the_reason(folder):
         (GOOD + 'd.mp4,"run,train\ne.mp4,run,train\n', "row 6 is not CSV: unexpected end of data"),
         ("path,label,\na.mp4,run,left\nb.mp4,jump,\n", "row 2: 'left' stands in a column without a name"),
         (GOOD + "a.mp4,run,train\n", "row 5: id 'a.mp4' stands already in row 2"),
+        (GOOD + "a.mp4,jump,train\n", "row 5: id 'a.mp4' stands already in row 2, with another class"),
+        (
+            GOOD + "./a.mp4,jump,train\n",
+            "one file and segment has two classes: 'jump' in './a.mp4', 'run' in 'a.mp4'; leave one",
+        ),
+        (
+            GOOD + "d.mp4,e\u0301te\u0301,train\ne.mp4,\u00e9t\u00e9,train\n",
+            r"class 'été' of head 'label' is written in two Unicode forms, 'e\u0301te\u0301' and '\xe9t\xe9': use one",
+        ),
         (GOOD + "d.mp4,swim,eval\n", "class 'swim' of head 'label' is evaluated but never trained, e.g. in 'd.mp4'"),
         (
             GOOD.replace("label", "label/a/b"),
             "column 'label/a/b': a head's name has letters, digits, - and _ only",
         ),
-        (GOOD.replace("split", "label/label"), "columns 'label' and 'label/label' are the same head"),
+        (
+            GOOD.replace("split", "label/label"),
+            "columns 'label' and 'label/label' both mean 'label': leave one of them, or rename it",
+        ),
         (GOOD.replace("jump", "run"), "head 'label' has one class only, 'run'; at least two are wanted"),
         (GOOD.replace("eval", "train"), "no clip in split 'eval': add clips, or name the splits in a column 'split'"),
+        (
+            GOOD.replace("eval", "test"),
+            "no clip in split 'eval', but 1 in 'test': add clips, or name the splits in a column 'split'",
+        ),
         (GOOD.splitlines()[0], "it lists no clip; wanted at least one row"),
         ("", "it lists no clip; wanted at least one row"),
         (GOOD + 'd.mp4,"ru\nn",train\n', "row 6: 'label' holds a control character: 'ru\\nn'"),
@@ -289,7 +297,7 @@ def test_a_group_in_two_splits_is_refused(folder):
 
 def test_a_file_under_two_names_in_two_splits_is_refused(folder):
     (folder.path / "link.mp4").symlink_to(folder.path / "a.mp4")
-    problem = problem_of(folder.write("m.csv", GOOD + "link.mp4,jump,eval\n./b.mp4,jump,train\n"))
+    problem = problem_of(folder.write("m.csv", GOOD + "link.mp4,run,eval\n./b.mp4,jump,train\n"))
     assert f"{folder.path}/link.mp4 in split 'eval' and {folder.path}/a.mp4 in split 'train' are one file" in problem
 
 
@@ -310,10 +318,16 @@ def test_segments_of_one_file_in_two_splits_may_not_overlap(folder):
         ('["a.mp4", "run"]', 'line 2 is not a JSON object: ["a.mp4", "run"]'),
         ('{"path": "a.mp4", "label": ["run", "jump"]}', "line 2: 'label' names several classes (run|jump)"),
         ('{"path": "a.mp4", "label": "run", "box": {"x": 1}}', "line 2: column 'box' holds an object"),
+        ('{"path": "a.mp4", "label": "run", "label": "jump"}', "line 2: column 'label' stands twice"),
     ],
 )
 def test_a_jsonl_that_cannot_be_used_is_refused_in_words(folder, line, problem):
     assert problem_of(folder.write("m.jsonl", '{"path": "b.mp4", "label": "run"}\n' + line)).startswith(problem)
+
+
+def test_clips_with_ids_of_their_own_may_say_two_things_of_one_segment(folder):
+    rows = ["a.mp4,0,10,cut,train,one", "a.mp4,0,10,stir,train,two", "b.mp4,,,cut,eval,three"]
+    assert len(read_manifest(folder.write("m.csv", "\n".join(["path,start,end,label,split,id", *rows]))).clips) == 3
 
 
 @pytest.mark.parametrize(

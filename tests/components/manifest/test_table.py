@@ -5,7 +5,8 @@ import os
 import pytest
 import tensorflow as tf
 
-from components.manifest.table import ManifestError, folder_rows, video_files
+from components.manifest.folders import folder_rows
+from components.manifest.table import ManifestError, video_files
 from tests.components.manifest.folders import make_unlistable
 
 

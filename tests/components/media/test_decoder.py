@@ -102,6 +102,51 @@ def test_a_video_that_kills_its_decoder_twice_says_so(tmp_path):
     assert [error.reason for _, error in found] == ["it ended the decoder process (SIGSEGV)"]
 
 
+def test_a_video_that_takes_a_core_too_long_is_lost_as_one_that_hangs(tmp_path):
+    with Decoder(INGEST) as decoder, storing(decoder, tmp_path / "spins.mp4") as (found, kill):
+        kill(signal.SIGXCPU)
+    assert [error.reason for _, error in found] == ["it took longer than ingest.max_seconds = 20 s"]
+
+
+def test_a_video_that_needs_more_memory_than_it_may_have_costs_itself_only(tmp_path):
+    small, large = write_video(tmp_path / "small.mp4", range(10)), str(tmp_path / "large.y4m")
+    with open(large, "wb") as file:
+        file.write(b"YUV4MPEG2 W8192 H4320 F10:1 C444\nFRAME\n")
+        file.truncate(file.tell() + 3 * 8192 * 4320)
+    with Decoder(dataclasses.replace(INGEST, max_memory_mb=128)) as decoder:
+        ((_, lost),) = decoder.store_segments(large, [(0, None)])
+        assert lost.reason.endswith("more memory than ingest.max_memory_mb")
+        assert list(decoder.store_segments(small, [(0, None)])) == [(0, store_clip(small, INGEST))]
+    with Decoder(INGEST) as decoder:
+        ((_, stored),) = decoder.store_segments(large, [(0, None)])
+    assert stored.size == (48, 91)
+
+
+def test_a_clip_that_needs_more_memory_than_it_may_have_says_so(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(2))
+    config = dataclasses.replace(INGEST, short_side=4096, max_upscale=100, max_memory_mb=128)
+    with Decoder(config) as decoder:
+        ((_, lost),) = decoder.store_segments(path, [(0, None)])
+    assert lost.reason == "it needs more memory than ingest.max_memory_mb = 128 megabytes"
+
+
+def test_a_decoder_is_limited_and_has_none_of_the_keys_of_its_parent(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    path, before = write_video(tmp_path / "v.mp4", range(10)), children()
+    with Decoder(INGEST) as decoder:
+        assert list(decoder.store_segments(path, [(0, None)])) == [(0, store_clip(path, INGEST))]
+        (child,) = children() - before
+        environment = Path(f"/proc/{child}/environ").read_bytes().decode()
+        limits = {
+            line[:25].strip(): line[25:].split()[:2] for line in Path(f"/proc/{child}/limits").read_text().split("\n")
+        }
+    assert "LC_ALL=C.UTF-8" in environment and "secret" not in environment
+    assert limits["Max data size"] == ["4096000000"] * 2
+    assert limits["Max file size"] == limits["Max core file size"] == ["0"] * 2
+    assert INGEST.max_seconds < int(limits["Max cpu time"][0]) < 3 * INGEST.max_seconds
+
+
 def test_a_video_whose_decoder_is_killed_once_is_tried_again(tmp_path):
     good = Path(write_video(tmp_path / "v.mp4", range(10)))
     with Decoder(INGEST) as decoder, storing(decoder, tmp_path / "killed.mp4") as (found, kill):
@@ -137,10 +182,10 @@ def storing(decoder, pipe):
     call = threading.Thread(target=lambda: found.extend(decoder.store_segments(str(pipe), [(0, None)])))
     call.start()
 
-    def kill():
+    def kill(how=signal.SIGSEGV):
         wait_until(lambda: children() - before)
         for pid in children() - before:
-            os.kill(pid, signal.SIGSEGV)
+            os.kill(pid, how)
             before.add(pid)
 
     yield found, kill

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
+from components.media.config import DecodeConfig
 from components.media.frames import TimedFrame, VideoError
 from components.media.orientation import Orientation
 from components.media.picture import Painter
@@ -27,7 +28,7 @@ def picture(pixels, luma, *, size=(48, 64), chroma=None, matrix=BT709, span=LIMI
     frame.colorspace, frame.color_range, frame.color_trc = matrix, span, transfer
     frame.color_primaries = ColorPrimaries.BT2020 if matrix == BT2020 else ColorPrimaries.BT709
     shown = TimedFrame(Fraction(0), Fraction(0), Fraction(0), Fraction(1), Orientation(), frame)
-    jpeg, _ = Painter("v", short_side=48, quality=95, max_pixels=1 << 20).paint(shown)
+    jpeg, _ = Painter("v", DecodeConfig(short_side=48, max_upscale=1)).paint(shown)
     return pixels_of(jpeg)
 
 

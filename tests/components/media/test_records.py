@@ -104,6 +104,13 @@ def test_a_record_over_a_limit_is_reported(tmp_path, limit, message):
     assert wrong_with(one(tmp_path, jpegs(2)), IngestConfig(**limit)) == ("open", message)
 
 
+def test_a_record_of_more_bytes_than_an_example_holds_is_reported(tmp_path):
+    path = one(tmp_path, [jpeg + bytes(600_000) for jpeg in jpegs(2)])
+    assert store_record(path, CONFIG).frames
+    stage, reason = wrong_with(path, IngestConfig(max_clip_mb=1))
+    assert stage == "segment" and "its frames take more than ingest.max_clip_mb = 1 megabytes" in reason
+
+
 def test_a_short_record_is_treated_as_a_short_video(tmp_path):
     path, (first, last) = one(tmp_path, jpegs(2)), jpegs(2)
     assert store_record(path, IngestConfig(min_frames=4, short_clips="hold")).frames == (first, last, last, last)

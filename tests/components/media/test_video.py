@@ -1,5 +1,6 @@
 """Decoding: the frames a player would show at each time, upright, square and sized; whatever is wrong, in words."""
 
+import dataclasses
 import io
 import os
 from fractions import Fraction
@@ -88,7 +89,7 @@ def test_a_segment_may_start_and_end_between_frames(tmp_path):
     path = write_video(tmp_path / "v.mp4", range(30))
     assert numbers(store_clip(path, TEN_FPS, start=1.05, end=1.31)) == [10, 11, 12]
     assert numbers(store_clip(path, TEN_FPS, start=2.75)) == [27, 28, 29]
-    assert numbers(store_clip(path, TEN_FPS, start=2.8, end=99.0)) == [28, 29]
+    assert numbers(store_clip(path, TEN_FPS, start=2.8, end=3.5)) == [28, 29]
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
@@ -152,6 +153,9 @@ def test_a_file_that_is_no_video_is_refused(tmp_path):
     assert reason(tmp_path / "empty.mp4") == "open: it is empty: zero bytes"
     assert reason(tmp_path / "text.mp4") == "open: cannot open it: it is no video, or its header or index is lost"
     assert reason(tmp_path) == "open: cannot open it: Is a directory"
+    # FFmpeg has a parser for it.
+    film = write_video(tmp_path / "film.swf", range(3), codec="mjpeg", tick=Fraction(1, 25))
+    assert "or a video of a rare format" in reason(film)
 
 
 def write_sound(path, *, cover):
@@ -178,8 +182,30 @@ def test_sound_alone_is_refused(tmp_path, cover):
 def test_a_segment_past_the_end_is_refused(tmp_path):
     for name in ("v.mp4", "v.mkv", "v.ts"):
         path = write_video(tmp_path / name, range(10))
-        assert reason(path, start=1.0) == "segment: no frame between 1 s and its end"
-        assert reason(path, start=7.0, end=9.0) == "segment: no frame between 7 s and 9 s"
+        ends = "its video ends at 1.00 s; start and end are seconds, not frames"
+        assert reason(path, start=1.0) == f"segment: no frame between 1 s and its end: {ends}"
+        assert reason(path, start=7.0, end=9.0) == f"segment: no frame between 7 s and 9 s: {ends}"
+
+
+def test_a_segment_of_which_more_lies_beyond_the_end_than_publishers_round_is_refused(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(7))
+    assert reason(path, start=0.0, end=112.0) == (
+        "segment: the last 111.30 s are missing between 0 s and 112 s: its video ends at 0.70 s; start and end are "
+        "seconds, not frames; correct them, or raise ingest.max_missing = 0.1"
+    )
+    assert numbers(store_clip(path, DecodeConfig(fps=10, short_side=48, max_missing=1), end=112.0)) == [*range(7)]
+
+
+def test_a_segment_whose_end_is_rounded_is_stored_as_far_as_its_video_goes(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(190))
+    assert numbers(store_clip(path, TEN_FPS, start=10.0, end=20.0)) == [*range(100, 190)]
+    assert numbers(store_clip(path, TEN_FPS, start=18.5, end=19.5)) == [*range(185, 190)]
+    # A tenth of the segment.
+    assert numbers(store_clip(path, TEN_FPS, start=0.5, end=21.0)) == [*range(5, 190)]
+    assert "the last 2.20 s are missing" in reason(path, start=0.5, end=21.2)
+    dropped = DecodeConfig(fps=10, short_side=48, min_frames=100, short_clips="drop")
+    with pytest.raises(VideoError, match="it is short: 90 frames"):
+        store_clip(path, dropped, start=10.0, end=20.0)
 
 
 def test_a_segment_before_the_beginning_is_refused(tmp_path):
@@ -234,6 +260,10 @@ def test_a_picture_that_outgrows_the_limit_midway_is_refused_with_the_setting(tm
         ("max_frames", 0, "1 and 1000000"),
         ("max_pixels", 1, "64 and 268435456"),
         ("max_seconds", 0, "0.1 and 86400"),
+        ("max_missing", 1.1, "0 and 1"),
+        ("max_upscale", 0.5, "1 and 512"),
+        ("max_clip_mb", 2001, "1 and 2000"),
+        ("max_memory_mb", 0, "128 and 16777216"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(field, value, allowed):
@@ -247,6 +277,7 @@ def test_a_setting_out_of_range_is_refused(field, value, allowed):
         ({"max_frames": 9}, "segment: it has more frames than ingest.max_frames = 9; give its start and end"),
         ({"max_pixels": 3000}, "open: its frames are 64x48 pixels, more than ingest.max_pixels = 3000"),
         ({"max_bytes": 100}, "more than ingest.max_bytes = 100"),
+        ({"short_side": 96, "max_upscale": 1.9}, "pixels with ingest.short_side = 96 they would be enlarged 2 times"),
         (
             {"min_frames": 11, "short_clips": "drop"},
             "segment: it is short: 10 frames, fewer than ingest.min_frames = 11",
@@ -256,8 +287,28 @@ def test_a_setting_out_of_range_is_refused(field, value, allowed):
 def test_a_video_over_a_limit_is_refused_with_the_setting(tmp_path, limits, said):
     path = write_video(tmp_path / "v.mp4", range(10))
     with pytest.raises(VideoError) as caught:
-        store_clip(path, DecodeConfig(fps=10, short_side=48, **limits))
+        store_clip(path, DecodeConfig(**{"fps": 10, "short_side": 48, **limits}))
     assert said in f"{caught.value.stage}: {caught.value.reason}"
+
+
+def test_a_clip_of_more_bytes_than_an_example_holds_is_refused_with_the_settings_that_make_it_smaller(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 240, 320, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "v.mkv", range(4), frames=noise, size=(240, 320), codec="mjpeg")
+    whole = DecodeConfig(fps=10, short_side=1400)
+    size = sum(map(len, store_clip(path, whole).frames))
+    assert size > 3_000_000
+    for config in (
+        dataclasses.replace(whole, max_clip_mb=1),
+        # Its frames are few, but each is repeated.
+        dataclasses.replace(whole, max_clip_mb=size // 1_000_000 + 1, min_frames=8, short_clips="hold"),
+    ):
+        with pytest.raises(VideoError) as caught:
+            store_clip(path, config)
+        assert caught.value.stage == "segment"
+        assert caught.value.reason == (
+            f"its frames take more than ingest.max_clip_mb = {config.max_clip_mb} megabytes; give it a start and an "
+            "end, or lower ingest.fps, ingest.short_side or ingest.jpeg_quality"
+        )
 
 
 @pytest.mark.parametrize("share", [0.6, 0.65, 0.7, 0.75, 0.8, 0.85])

@@ -1,6 +1,8 @@
 """Real videos whose frames show their own number, and which way up they are."""
 
+import contextlib
 import io
+import os
 import struct
 from fractions import Fraction
 
@@ -45,6 +47,7 @@ ENCODERS = {
     "libvpx": ("yuv420p", {"g": "12", "deadline": "realtime"}),
     "libsvtav1": ("yuv420p", {"g": "12", "preset": "12"}),
     "mpeg4": ("yuv420p", {"g": "12", "bf": "2"}),
+    "msmpeg4": ("yuv420p", {"g": "12"}),
     "mpeg2video": ("yuv420p", {"g": "12", "bf": "2"}),
     "mjpeg": ("yuvj420p", {}),
     "gif": ("gray", {}),
@@ -64,6 +67,7 @@ def write_video(
     muxer=None,
     encoder=None,
     prepare=None,
+    all_key=False,
 ):
     """Writes a frame at each of `times`, in ticks, with B-frames and a keyframe every 12 frames.
 
@@ -79,9 +83,10 @@ def write_video(
       muxer: Options of the container.
       encoder: Options of the encoder, besides its own.
       prepare: Called with the stream before the first frame.
+      all_key: Whether the container says of each picture that it is a key picture.
     """
     own_pixels, own_options = ENCODERS[codec]
-    with av.open(str(path), "w", options=muxer or {}) as container:
+    with usual_priority(), av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(codec, rate=1 / tick)
         stream.height, stream.width = size
         stream.pix_fmt = pixels or own_pixels
@@ -94,9 +99,24 @@ def write_video(
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(counter(number, *size) if frames is None else frames[number])
             frame.pts, frame.time_base = time, tick
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            container.mux(_flagged(stream.encode(frame), all_key))
+        container.mux(_flagged(stream.encode(None), all_key))
     return str(path)
+
+
+@contextlib.contextmanager
+def usual_priority():
+    """As root, SVT-AV1 makes the thread that encodes a real-time one for good, which keeps the cores from others."""
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _flagged(packets, all_key):
+    for packet in packets:
+        packet.is_keyframe = packet.is_keyframe or all_key
+    return packets
 
 
 def join(path, *parts):

@@ -39,10 +39,21 @@ def resize(driver, width):
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
+def wait(driver, condition):
+    support = pytest.importorskip("selenium.webdriver.support.ui")
+    support.WebDriverWait(driver, 30).until(lambda _: condition())
+
+
+def load(driver, address):
+    """Opens a page and waits until its scripts are through: on a busy machine the browser says "loaded" before."""
+    driver.get("about:blank")
+    driver.get(address)
+    wait(driver, lambda: driver.execute_script("return 'ready' in document.documentElement.dataset"))
+
+
 def downloaded(driver, path):
     """The text of a file once the browser has it."""
-    support = pytest.importorskip("selenium.webdriver.support.ui")
-    support.WebDriverWait(driver, 30).until(lambda _: path.exists())
+    wait(driver, path.exists)
     return path.read_text("utf-8")
 
 

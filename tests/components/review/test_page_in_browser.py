@@ -11,7 +11,7 @@ from components.review.model_card import model_card
 from components.review.page import review_page
 from schemas.predictions import CANDIDATE
 from tests.components.review import reviews
-from tests.components.review.browser import ENTER, ESCAPE, PAGE_UP, chromium, downloaded, problems, resize
+from tests.components.review.browser import ENTER, ESCAPE, PAGE_UP, chromium, downloaded, load, problems, resize
 
 NAMES = reviews.NAMES
 
@@ -42,7 +42,7 @@ def page(folder, review, driver):
     """The page just opened; nothing may have gone wrong when the test is over."""
     if not (path := folder / "review.html").exists():
         path.write_text(review_page(review), "utf-8")
-    driver.get(path.as_uri())
+    load(driver, path.as_uri())
     yield driver
     assert problems(driver) == []
 
@@ -206,7 +206,7 @@ def hostile(folder):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_hostile_names_are_text_and_leave_the_layout_alone(driver, hostile, width):
     resize(driver, width)
-    driver.get(hostile)
+    load(driver, hostile)
     assert driver.title == "Review of 3f9c2a71d0b4: refused"
     assert len(all_of(driver, "script")) == 3
     assert not all_of(driver, "[href^='http']")
@@ -226,7 +226,7 @@ def test_two_heads_and_all_together_are_chosen_by_name(driver, folder):
     path = folder / "two.html"
     path.write_text(review_page(reviews.review(found, pictures=False, attention=False)), "utf-8")
     resize(driver, 1280)
-    driver.get(path.as_uri())
+    load(driver, path.as_uri())
     assert [label.text for label in all_of(driver, "#heads label")] == ["verb", "noun", "action"]
     all_of(driver, "#heads input")[2].send_keys(" ")
     assert one_of(driver, "#confusions .of-head").text == "of action"
@@ -252,7 +252,7 @@ def test_the_page_of_a_large_evaluation_is_small_and_opens_at_once(driver, folde
     assert 10e6 < len(text.encode()) < 20e6
     path = folder / "large.html"
     path.write_text(text, "utf-8")
-    driver.get(path.as_uri())
+    load(driver, path.as_uri())
     opened = driver.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd")
     assert opened < 5000
     assert len(all_of(driver, "#group-table tbody tr")) > 390

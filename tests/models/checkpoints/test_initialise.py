@@ -94,7 +94,8 @@ class TestFromAnImageViT:
 
     def test_blocks_that_the_source_lacks_are_missing_and_those_too_many_unexpected(self):
         deep = dataclasses.replace(FACTORIZED, num_layers=3)
-        _, report = initialise(drawn(deep), image_vit(), deep, CLIP_SHAPE, InitOptions())
+        options = InitOptions(allow_missing=("*/encoderblock_2/*",))
+        _, report = initialise(drawn(deep), image_vit(), deep, CLIP_SHAPE, options)
         assert {name.split("/")[1] for name in report.missing} == {"encoderblock_2"}
         shallow = dataclasses.replace(FACTORIZED, num_layers=1)
         _, report = initialise(drawn(shallow), image_vit(), shallow, CLIP_SHAPE, InitOptions())
@@ -165,6 +166,30 @@ class TestFromAnImageViT:
         assert kept in report.initialised
 
 
+class TestWhatIsMissing:
+    NAME = "SpatialTransformer/posembed_input/pos_embedding"
+
+    def source(self):
+        parameters = dict(image_vit().parameters)
+        del parameters["Transformer/posembed_input/pos_embedding"]
+        return Checkpoint("vit", "scenic", parameters)
+
+    def test_is_an_error_that_names_it(self):
+        with pytest.raises(ValueError, match=f"vit: it has nothing for 1 weights of the network: {self.NAME}"):
+            initialise(drawn(FACTORIZED), self.source(), FACTORIZED, CLIP_SHAPE, InitOptions())
+
+    def test_may_be_allowed(self):
+        fresh, options = drawn(FACTORIZED), InitOptions(allow_missing=("*/pos_embedding",))
+        result, report = initialise(fresh, self.source(), FACTORIZED, CLIP_SHAPE, options)
+        assert report.missing == (self.NAME,)
+        np.testing.assert_array_equal(result[self.NAME], fresh[self.NAME])
+
+    def test_of_a_head_is_allowed(self):
+        config = dataclasses.replace(FACTORIZED, representation_size=4)
+        _, report = initialise(drawn(config), image_vit(), config, CLIP_SHAPE, InitOptions())
+        assert report.missing == ("pre_logits/kernel", "pre_logits/bias")
+
+
 class TestFromAnotherViViT:
     def test_more_frames_interpolate_the_temporal_encoders_positions(self):
         longer = (8, 16, 16)
@@ -208,7 +233,7 @@ class TestMisfits:
 
     def test_tiles_that_do_not_fill_the_network_are_refused(self):
         with pytest.raises(ValueError, match="tiled 1 times"):
-            initialise(drawn(FACTORIZED, (4, 16, 24)), image_vit(), FACTORIZED, (4, 16, 24), InitOptions())
+            initialise(drawn(FACTORIZED, (4, 16, 24)), image_vit(), FACTORIZED, (4, 16, 24), InitOptions("tile"))
 
     def test_a_source_without_a_fitting_block_is_refused(self):
         source = Checkpoint("vivit", "scenic", drawn(SELF_ATTENTION))
@@ -219,16 +244,17 @@ class TestMisfits:
         model = network(FACTORIZED, (4, 16, 24))
         before = model.get_weights()
         with pytest.raises(ValueError, match="tiled"):
-            initialise_model(model, image_vit(), FACTORIZED, (4, 16, 24), InitOptions())
+            initialise_model(model, image_vit(), FACTORIZED, (4, 16, 24), InitOptions("tile"))
         for old, new in zip(before, model.get_weights(), strict=True):
             np.testing.assert_array_equal(old, new)
 
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"positions": "stretch"}, "InitOptions.positions: given 'stretch', allowed is one of tile"),
+            ({"positions": "stretch"}, "InitOptions.positions: given 'stretch', allowed is one of auto"),
             ({"source_classifier": "cls"}, "InitOptions.source_classifier: given 'cls', allowed is one of None, token"),
             ({"inflation": "sum"}, "InitOptions.inflation: given 'sum', allowed is one of central_frame"),
+            ({"normalisation": "clip"}, "InitOptions.normalisation: given 'clip', allowed is one of auto"),
             ({"positions": "interpolate"}, "InitOptions.source_grid"),
         ],
     )

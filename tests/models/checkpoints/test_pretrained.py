@@ -14,12 +14,14 @@ from models.network.vivit import weights_by_name
 from models.training.config import TrainerConfig
 from pipeline import settings
 from pipeline.recipe import load_recipe
+from tests.models.checkpoints import image_vits
 from tests.models.serving.test_convert import CHECKPOINT, SIZES
 
 
 def build(*more: str, classes: int = 5):
     recipe = load_recipe("kinetics400_b_fe", [*SIZES, *more])
-    return build_model(recipe.model, clip_shape=recipe.clip.shape, heads={"label": classes})
+    names = [f"class {number}" for number in range(classes)]
+    return build_model(recipe.model, clip_shape=recipe.clip.shape, classes={"label": names})
 
 
 def test_the_encoder_is_the_checkpoints_and_the_head_is_new(caplog):
@@ -39,6 +41,22 @@ def test_it_travels_to_the_trainer_with_its_options():
     sent = settings.from_json(TrainerConfig, settings.to_json(recipe.trainer_config(["verb"])))
     assert sent.weights.model.init_from == str(CHECKPOINT)
     assert sent.weights.model.init.positions == "resize"
+
+
+def test_dinov2_needs_no_more_than_its_file_and_a_network_of_its_sizes(tmp_path: Path):
+    weights = image_vits.image_vit()
+    path = image_vits.write_safetensors(tmp_path / "dinov2s.safetensors", image_vits.hugging_face(weights))
+    sizes = {"hidden_size": 128, "num_layers": 2, "num_heads": 2, "mlp_dim": 96, "tubelet": [2, 4, 4]}
+    sized = [f"model.{field}={value}" for field, value in sizes.items()]
+    ours = weights_by_name(build("model.classifier=token", *sized, f"model.init_from={path}"))
+    np.testing.assert_array_equal(ours["cls_SpatialTransformer"].numpy()[0, 0], weights["class"])
+    positions = ours["SpatialTransformer/posembed_input/pos_embedding"].numpy()
+    np.testing.assert_array_equal(positions[0, 0], weights["positions"][0])
+
+
+def test_patterns_of_weights_that_may_be_missing_are_settings():
+    recipe = load_recipe("demo", ['model.init.allow_missing=["*/pos_embedding","cls"]'])
+    assert recipe.model.init.allow_missing == ("*/pos_embedding", "cls")
 
 
 def test_a_missing_checkpoint_is_named():

@@ -1,10 +1,7 @@
 """Checkpoint files of every layout, whole and damaged."""
 
-import importlib.util
 import io
-import json
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,23 +13,12 @@ from models.checkpoints.initialise import InitOptions, initialise_model
 from models.checkpoints.msgpack import CorruptFileError
 from models.checkpoints.readers import read_checkpoint, renumber
 from models.network.vivit import ViViTConfig, build_vivit
+from tests.models.checkpoints.image_vits import write_safetensors
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 VIT = GOLDEN / "init_from_vit" / "sources" / "vit_token_32"
 # Sizes of the Hugging Face network of this file.
 HF_CONFIG = {"hidden_act": "gelu_fast", "layer_norm_eps": 1e-6, "num_attention_heads": 2}
-
-
-def write_safetensors(path, tensors, config=HF_CONFIG):
-    header, data = {}, b""
-    for name, tensor in tensors.items():
-        offsets = [len(data), len(data) + tensor.nbytes]
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": offsets}
-        data += tensor.tobytes()
-    packed = json.dumps(header).encode()
-    path.write_bytes(len(packed).to_bytes(8, "little") + packed + data)
-    path.with_name("config.json").write_text(json.dumps(config))
-    return path
 
 
 @pytest.mark.parametrize("name", ["big_vision_train_state.npz", "original_layout.npz"])
@@ -64,7 +50,7 @@ def test_hugging_face_kernels_are_turned_and_split_into_heads(tmp_path):
     query = np.arange(16, dtype=np.float32).reshape(4, 4)
     layer = "vivit.encoder.layer.3.attention"
     tensors = {f"{layer}.attention.query.weight": query, f"{layer}.output.dense.weight": query}
-    read = read_checkpoint(write_safetensors(tmp_path / "model.safetensors", tensors)).parameters
+    read = read_checkpoint(write_safetensors(tmp_path / "model.safetensors", tensors, HF_CONFIG)).parameters
     prefix = "Transformer/encoderblock_3/MultiHeadDotProductAttention_0"
     np.testing.assert_array_equal(read[f"{prefix}/query/kernel"], query.T.reshape(4, 2, 2))
     np.testing.assert_array_equal(read[f"{prefix}/out/kernel"], query.T.reshape(2, 2, 4))
@@ -86,11 +72,8 @@ np.savez(sys.argv[1] + "/io.npz", clip=clip, logits=logits)
 """
 
 
-@pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("torch", "transformers")), reason="wants torch and transformers"
-)
-def test_a_hugging_face_network_gives_the_same_logits(tmp_path):
-    subprocess.run([sys.executable, "-c", HUGGING_FACE_SCRIPT, str(tmp_path)], check=True)
+def test_a_hugging_face_network_gives_the_same_logits(python_with_transformers, tmp_path):
+    subprocess.run([python_with_transformers, "-c", HUGGING_FACE_SCRIPT, str(tmp_path)], check=True)
     config = ViViTConfig(variant="spacetime", tubelet=(2, 8, 8), hidden_size=48, num_layers=3, num_heads=4, mlp_dim=96)
     model = build_vivit(config, clip_shape=(8, 32, 32), heads={"label": 7})
     report = initialise_model(model, read_checkpoint(tmp_path), config, (8, 32, 32), InitOptions(restore_head=True))
@@ -102,8 +85,10 @@ def test_a_hugging_face_network_gives_the_same_logits(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({**HF_CONFIG, "hidden_act": "gelu"}, "hidden_act 'gelu'"),
-        ({**HF_CONFIG, "layer_norm_eps": 1e-12}, "layer_norm_eps 1e-12"),
+        ({**HF_CONFIG, "hidden_act": "relu"}, "hidden_act 'relu'"),
+        ({**HF_CONFIG, "layer_norm_eps": 0}, "layer_norm_eps 0"),
+        ({**HF_CONFIG, "num_attention_heads": "2"}, "num_attention_heads '2'"),
+        ([HF_CONFIG], "config.json: wanted an object, found list"),
     ],
 )
 def test_a_hugging_face_network_that_is_another_function_is_refused(config, message, tmp_path):

@@ -118,7 +118,25 @@ def test_whole_augmentation_compiles_and_stays_in_range(config):
 def test_configs_name_what_is_wrong():
     with pytest.raises(ValueError, match="flip is a probability in .0, 1., got 2"):
         AugmentConfig(flip=2)
+    with pytest.raises(ValueError, match="erasing is a probability in .0, 1., got -1"):
+        AugmentConfig(erasing=-1)
+    with pytest.raises(ValueError, match="cutmix must be 0 or more, got -1"):
+        AugmentConfig(cutmix=-1)
     with pytest.raises(ValueError, match="must be 0 with RandAugment"):
         AugmentConfig(randaugment_layers=2)
-    with pytest.raises(ValueError, match="makes frames of 43 pixels from min_resize 48, smaller than crop_size 48"):
+    with pytest.raises(ValueError, match="min_resize=48 makes frames of 43 pixels, smaller than clip.crop_size=48"):
         augment.window_size(ClipConfig(min_resize=48, crop_size=48), AugmentConfig())
+
+
+@pytest.mark.parametrize("more", [{}, {"erasing": 0.25, "cutmix": 1.0, "switch": 0.0}], ids=["alone", "with the new"])
+def test_a_seed_draws_what_it_always_drew(more):
+    """Otherwise a published recipe, or a run that goes on, would see other clips."""
+    config = AugmentConfig(mixup=0.3, **more)
+    corner, draws = augment.draw(SIZE, CLIP, config, tf.constant([7, 5], tf.int64))
+    np.testing.assert_array_equal(corner, [2, 4])
+    np.testing.assert_allclose([draws.grid[0, 0], draws.grid[1, -1]], [7.26744175, 0.81034470], rtol=1e-6)
+    found = [draws.colour.brightness, draws.colour.hue, draws.mixup]
+    np.testing.assert_allclose(found, [-0.03178065, 0.17924972, 0.27589965], rtol=1e-5)
+    config = AugmentConfig(colour=0.0, drop_colour=0.0, randaugment_layers=2, **more)
+    _, draws = augment.draw(SIZE, CLIP, config, tf.constant([7, 5], tf.int64))
+    np.testing.assert_array_equal(draws.randaugment.operations, [1, 9])

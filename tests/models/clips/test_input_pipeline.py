@@ -31,6 +31,7 @@ def transformed_example(index, storage):
         frames = [tf.io.serialize_tensor(tf.stack([tf.io.decode_jpeg(frame) for frame in frames])).numpy()]
     feature = {
         features.CLIP_ID: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"clip{index}".encode()])),
+        features.CLIP_GROUP: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"video{index // 2}".encode()])),
         features.CLIP_FRAMES: tf.train.Feature(bytes_list=tf.train.BytesList(value=frames)),
         features.label_id_key("verb"): tf.train.Feature(int64_list=tf.train.Int64List(value=[index % 3])),
         features.label_id_key("noun"): tf.train.Feature(int64_list=tf.train.Int64List(value=[index])),
@@ -90,6 +91,7 @@ def test_training_batches_have_static_shapes_and_the_documented_elements(jpeg):
     assert all(value.shape.is_fully_defined() for value in tf.nest.flatten(spec["draws"]))
     (batch,) = take(dataset, 1)
     assert [f"clip{noun}".encode() for noun in batch["labels"]["noun"]] == batch["id"].tolist()
+    assert [f"video{noun // 2}".encode() for noun in batch["labels"]["noun"]] == batch["group"].tolist()
     np.testing.assert_array_equal(batch["labels"]["verb"], batch["labels"]["noun"] % 3)
 
 
@@ -122,17 +124,103 @@ def test_a_clip_is_augmented_anew_in_every_epoch(jpeg):
     assert not any(np.array_equal(first[name], second[name]) for name in first)
 
 
+REPEATED = dataclasses.replace(AugmentConfig(), repeats=2, erasing=0.5, mixup=0.8, cutmix=1.0)
+
+
+def test_repeated_clips_are_the_same_frames_cut_and_augmented_anew(raw):
+    """Without an augmentation the two clips of a video are equal, with it they differ; batches keep their shapes."""
+    config = dataclasses.replace(NO_AUGMENTATION, repeats=2)
+    for batch in take(train(raw, augmentation=config), 4):
+        assert batch["clip"].shape == (4, *CLIP.shape, 3)
+        np.testing.assert_array_equal(batch["clip"][::2], batch["clip"][1::2])
+    batches = take(train(raw, augmentation=REPEATED), 4)
+    for batch in batches:
+        assert batch["id"][::2].tolist() == batch["id"][1::2].tolist()
+        assert len(set(batch["id"])) == 2
+        np.testing.assert_array_equal(batch["labels"]["noun"][::2], batch["labels"]["noun"][1::2])
+        for first, second in zip(batch["draws"].grid[::2], batch["draws"].grid[1::2], strict=True):
+            assert not np.array_equal(first, second)
+    mixup = np.concatenate([batch["draws"].mixup for batch in batches])
+    assert len(set(mixup[mixup < 1])) == (mixup < 1).sum() > 0
+
+
+def test_repeated_clips_lie_in_windows_of_their_own(raw):
+    """A crop at a known place of each of two clips of a video is cut out of the same frames."""
+    config = dataclasses.replace(NO_AUGMENTATION, random_crop=True, repeats=2)
+    frames, seeds = tf.constant(encoded_frames(5)), [tf.constant([2, 8]), tf.constant([2, 9])]
+    pixels, _ = input_pipeline.training_clips(frames, CLIP, config, seeds)
+    indices = sampling.train_indices(len(frames), CLIP, tf.random.split(seeds[0], 2)[0])
+    decoded = tf.stack([tf.io.decode_jpeg(frames[int(i)]) for i in indices])
+    size, corners = tf.shape(decoded)[1:3], []
+    for found, seed in zip(pixels, seeds, strict=True):
+        corner, _ = augment.draw(size, CLIP, config, tf.random.split(seed, 2)[1])
+        np.testing.assert_array_equal(found, images.crop(decoded, *tf.unstack(corner), 32))
+        corners.append(tuple(corner.numpy()))
+    assert corners[0] != corners[1]
+
+
+def test_with_two_repeats_two_epochs_of_steps_show_every_clip_twice(raw):
+    epoch = take(train(raw, batch_size=6, augmentation=dataclasses.replace(NO_AUGMENTATION, repeats=2)), 5)
+    ids, counts = np.unique(np.concatenate([batch["id"] for batch in epoch]), return_counts=True)
+    assert len(ids) == 15
+    assert set(counts) == {2}
+
+
+@pytest.mark.parametrize("step", [1, 7, 8])
+def test_resumed_with_repeats_it_goes_on_with_the_same_batches(raw, step):
+    """15 clips, 2 of them in a batch of 4: a pass ends inside batch 7."""
+    resumed = take(train(raw, start_step=step, augmentation=REPEATED), 3)
+    assert_same(resumed, take(train(raw, augmentation=REPEATED), step + 3)[step:])
+
+
+def unbalanced(source):
+    """The 15 clips with another verb for the last one: 6, 5 and 4 are of verbs 0, 1 and 2."""
+
+    def parse(serialised):
+        frames, element = source.parse(serialised)
+        labels = element["labels"]
+        return frames, element | {"labels": labels | {"verb": tf.where(labels["noun"] == 14, 0, labels["verb"])}}
+
+    return dataclasses.replace(source, parse=parse)
+
+
+def test_balanced_training_shows_all_classes_equally_often(raw):
+    source = unbalanced(raw)
+    assert source.count_labels()["verb"] == {0: 6, 1: 5, 2: 4}
+    batches = take(train(source, batch_size=5, augmentation=NO_AUGMENTATION, balance="verb"), 12)
+    for epoch in range(4):
+        verbs = np.concatenate([batch["labels"]["verb"] for batch in batches[3 * epoch : 3 * epoch + 3]])
+        assert np.bincount(verbs).tolist() == [5, 5, 5]
+    nouns = np.bincount(np.concatenate([batch["labels"]["noun"] for batch in batches]), minlength=15)
+    verbs = [0 if noun == 14 else noun % 3 for noun in range(15)]
+    for verb, (least, most) in enumerate([(3, 4), (4, 4), (5, 5)]):
+        of_verb = [count for count, other in zip(nouns, verbs, strict=True) if other == verb]
+        assert (min(of_verb), max(of_verb)) == (least, most)
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_resumed_with_balance_it_goes_on_with_the_same_batches(raw, step):
+    settings = {"balance": "verb", "augmentation": REPEATED}
+    resumed = take(train(unbalanced(raw), start_step=step, **settings), 3)
+    assert_same(resumed, take(train(unbalanced(raw), **settings), step + 3)[step:])
+
+
+def test_repeats_that_do_not_divide_the_batch_are_refused(raw):
+    with pytest.raises(ValueError, match="augment.repeats=3 does not divide the batch of 4 clips of a device"):
+        train(raw, augmentation=dataclasses.replace(NO_AUGMENTATION, repeats=3))
+
+
 @pytest.mark.parametrize("min_resize", [40, 44])
 def test_training_clip_is_the_windows_of_the_sampled_and_resized_frames(min_resize):
     clip = dataclasses.replace(CLIP, min_resize=min_resize)
     frames = tf.constant(encoded_frames(5))
     config = AugmentConfig(scale=None, random_crop=False, flip=0.0, colour=0.0, drop_colour=0.0)
     seed = tf.constant([2, 8])
-    pixels, draws = input_pipeline.training_clip(frames, clip, config, seed)
+    pixels, draws = input_pipeline.training_clips(frames, clip, config, [seed])
     indices = sampling.train_indices(len(frames), clip, tf.random.split(seed, 2)[0])
     expected = tf.stack([tf.io.decode_jpeg(frames[int(i)]) for i in indices])
     expected = images.central_crop(images.resize_smallest(expected, min_resize), 32)
-    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(pixels[0], expected)
     assert len(tf.nest.flatten(draws)) == 1
 
 

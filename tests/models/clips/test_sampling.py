@@ -48,6 +48,29 @@ def test_training_clips_start_at_every_offset_and_repeat_with_their_seed():
     assert starts == [int(sampling.train_indices(n, clip, [7, i])[0]) for i in range(200)]
 
 
+def test_segments_cover_the_whole_video_one_frame_each():
+    clip = ClipConfig(num_frames=4, sampling="segments")
+    assert sampling.view_indices(tf.constant(12), clip, 1).numpy().tolist() == [[1, 4, 7, 10]]
+    assert sampling.view_indices(tf.constant(12), clip, 3).numpy().tolist() == [
+        [0, 3, 6, 9],
+        [1, 4, 7, 10],
+        [2, 5, 8, 11],
+    ]
+    assert sampling.view_indices(tf.constant(2), clip, 1).numpy().tolist() == [[0, 0, 1, 1]]
+
+
+def test_a_training_clip_of_segments_has_any_frame_of_each():
+    clip = ClipConfig(num_frames=3, sampling="segments")
+    drawn = np.array([sampling.train_indices(tf.constant(9), clip, [7, i]) for i in range(200)])
+    assert [set(drawn[:, part]) for part in range(3)] == [{0, 1, 2}, {3, 4, 5}, {6, 7, 8}]
+
+
+def test_the_last_segment_ends_with_the_video():
+    last = np.nextafter(np.float32(1), np.float32(0))
+    for n in (1, 7, 1_000, 100_003):
+        assert int(sampling.segment_indices(tf.fill([8], last), tf.constant(n))[-1]) == n - 1
+
+
 def test_video_without_frames_is_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least one frame"):
         images.make_views(tf.zeros([0], tf.string), SMALL, ViewsConfig(1, 1))

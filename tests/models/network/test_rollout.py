@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.network.pooling import FIRST_TOKEN
 from models.network.rollout import attention_rollout, can_roll_out
-from models.network.vivit import FIRST_TOKEN, ViViTConfig, build_vivit, weights_by_name
+from models.network.vivit import ViViTConfig, build_vivit, weights_by_name
 from tests.models.network.naive import NaiveNetwork
 
 CLIP_SHAPE = (6, 16, 24)
@@ -17,19 +18,34 @@ SPACE = ROWS * COLUMNS
 TINY = ViViTConfig(
     variant="spacetime", tubelet=(2, 8, 8), hidden_size=24, num_layers=2, temporal_layers=1, num_heads=2, mlp_dim=32
 )
-TOKEN, GAP = {"classifier": "token"}, {"classifier": "gap"}
+TOKEN, GAP, ATTENTIVE = {"classifier": "token"}, {"classifier": "gap"}, {"classifier": "attentive"}
+DINOV2 = {"registers": 3, "gelu": "exact", "layer_norm_epsilon": 1e-2}
+VIDEOPRISM = {"variant": "factorized_encoder", "spatial_pool": False, "gelu": "exact", "attention_logit_cap": 3.0}
 CONFIGS = {
     "spacetime_token": dataclasses.replace(TINY, **TOKEN),
     "spacetime_gap": dataclasses.replace(TINY, **GAP),
     "spacetime_first": dataclasses.replace(TINY, classifier="0"),
     "factorized_encoder_token": dataclasses.replace(TINY, variant="factorized_encoder", **TOKEN),
     "factorized_encoder_gap": dataclasses.replace(TINY, variant="factorized_encoder", **GAP),
+    "spacetime_registers": dataclasses.replace(TINY, **DINOV2, **TOKEN),
+    "factorized_encoder_registers": dataclasses.replace(TINY, variant="factorized_encoder", **DINOV2, **TOKEN),
+    "factorized_encoder_registers_gap": dataclasses.replace(TINY, variant="factorized_encoder", **DINOV2, **GAP),
     "average_over_time": dataclasses.replace(TINY, variant="factorized_encoder", temporal_layers=0),
     "time_then_space": dataclasses.replace(TINY, variant="factorized_self_attention", **GAP),
     "space_then_time": dataclasses.replace(
         TINY, variant="factorized_self_attention", attention_order="space_time", **GAP
     ),
     "factorized_dot_product": dataclasses.replace(TINY, variant="factorized_dot_product", **GAP),
+    "videomae": dataclasses.replace(TINY, gelu="exact", fc_norm=1e-2, **GAP),
+    "videoprism": dataclasses.replace(TINY, **VIDEOPRISM, **GAP),
+    "videoprism_pooler": dataclasses.replace(TINY, **VIDEOPRISM, classifier="attention_pooler"),
+    "spacetime_pooler": dataclasses.replace(TINY, classifier="attention_pooler"),
+    "spacetime_attentive": dataclasses.replace(TINY, **ATTENTIVE),
+    "frames_attentive": dataclasses.replace(TINY, variant="factorized_encoder", temporal_layers=0, **ATTENTIVE),
+    "videoprism_attentive": dataclasses.replace(TINY, **VIDEOPRISM, **ATTENTIVE),
+    "self_attention_exact": dataclasses.replace(
+        TINY, variant="factorized_self_attention", gelu="exact", layer_norm_epsilon=1e-2, **GAP
+    ),
 }
 MODELS = ("spacetime_token", "factorized_encoder_token", "time_then_space", "factorized_dot_product")
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -69,7 +85,7 @@ def test_computing_all_tokens_of_the_last_block_changes_nothing(name):
     np.testing.assert_allclose(attention_rollout(build(CONFIGS[name]), clips()), maps, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, "videoprism_pooler"])
 def test_bfloat16_is_near(name):
     exact = attention_rollout(build(CONFIGS[name]), clips())
     fast = attention_rollout(build(dataclasses.replace(CONFIGS[name], dtype="bfloat16")), clips())
@@ -191,7 +207,7 @@ class TestAttentionToOneTubelet:
 def test_uniform_attention_gives_a_uniform_map(name):
     model = build(CONFIGS[name])
     for name, weight in weights_by_name(model).items():
-        if "/query/" in name:
+        if "query" in name or name == "attentive/position":
             weight.assign(np.zeros(weight.shape))
     np.testing.assert_allclose(attention_rollout(model, clips()), np.full((2, *GRID), 1 / (FRAMES * SPACE)), atol=1e-6)
 

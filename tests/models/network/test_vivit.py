@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.parity.networks import reference_network
-from models.network.layers import StochasticDepth
-from models.network.vivit import Encoder, Variant, ViViTConfig, build_vivit, weights_by_name
+from models.network.encoder import Encoder
+from models.network.layers import PatchDropout, StochasticDepth
+from models.network.vivit import Variant, ViViTConfig, build_vivit, weights_by_name
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CLIP_SHAPE = (4, 16, 24)
@@ -25,7 +26,19 @@ CONFIGS = {
     "average_over_time": dataclasses.replace(TINY, variant="factorized_encoder", temporal_layers=0),
     "factorized_self_attention": dataclasses.replace(TINY, variant="factorized_self_attention", classifier="gap"),
     "factorized_dot_product": dataclasses.replace(TINY, variant="factorized_dot_product", classifier="gmp"),
+    "dinov2": dataclasses.replace(
+        TINY, variant="factorized_encoder", registers=4, gelu="exact", layer_norm_epsilon=0.01
+    ),
     "sampled_frames": dataclasses.replace(TINY, tubelet=(1, 8, 8), sampled_frames=2),
+    "videomae": dataclasses.replace(TINY, classifier="gap", fc_norm=1e-5, position_embedding="sinusoidal_1d"),
+    "videoprism": dataclasses.replace(
+        TINY,
+        variant="factorized_encoder",
+        spatial_pool=False,
+        classifier="attention_pooler",
+        attention_logit_cap=5.0,
+    ),
+    "attentive": dataclasses.replace(TINY, variant="factorized_encoder", temporal_layers=0, classifier="attentive"),
 }
 
 
@@ -67,14 +80,14 @@ class TestEveryVariant:
         assert not np.any(model(clips())["label"])
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", [*get_args(Variant), "videoprism"])
 def test_compiles_with_xla_to_the_same_logits(variant):
     model = build(CONFIGS[variant])
     compiled = tf.function(model, jit_compile=True)(clips())["label"]
     np.testing.assert_allclose(compiled, model(clips())["label"], atol=1e-5)
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("variant", [*get_args(Variant), "videoprism"])
 def test_a_training_step_compiles_with_xla(variant):
     depth = 0.0 if variant == "factorized_self_attention" else 0.5
     model = build(dataclasses.replace(CONFIGS[variant], dropout=0.1, attention_dropout=0.1, stochastic_depth=depth))
@@ -151,6 +164,36 @@ def test_dropout_in_the_spatial_encoder_is_shared_by_all_frames_of_a_clip():
     assert not np.allclose(encoded, encoder(frames, training=False), atol=1e-3)
 
 
+class TestPatchDropout:
+    TOKENS = np.arange(2 * 3 * 9, dtype=np.float32).reshape(2, 3, 9, 1)
+
+    def test_keeps_a_share_of_the_tokens_of_each_frame_and_the_first(self):
+        keras.utils.set_random_seed(0)
+        kept = np.asarray(PatchDropout(0.5, first=1)(self.TOKENS, training=True))
+        assert kept.shape == (2, 3, 5, 1)
+        np.testing.assert_array_equal(kept[..., :1, :], self.TOKENS[..., :1, :])
+        places = [frozenset((frame[1:, 0] % 9).astype(int)) for clip in kept for frame in clip]
+        assert all(len(frame) == 4 and 0 not in frame for frame in places)
+        assert len(set(places)) > 1
+        np.testing.assert_array_equal(kept // 9, self.TOKENS[..., :5, :] // 9)
+
+    def test_does_nothing_at_inference(self):
+        np.testing.assert_array_equal(PatchDropout(0.5, first=1)(self.TOKENS, training=False), self.TOKENS)
+
+    @pytest.mark.parametrize("variant", ["spacetime", "factorized_encoder", "dinov2", "videomae"])
+    def test_blocks_see_fewer_tokens_in_training_and_their_gradients_arrive(self, variant):
+        model = build(dataclasses.replace(CONFIGS[variant], patch_dropout=0.5))
+        with tf.GradientTape() as tape:
+            logits = model(clips(), training=True)["label"]
+            loss = tf.reduce_sum(logits**2)
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        assert all(np.any(gradient) for gradient in gradients)
+        whole = build(CONFIGS[variant])
+        whole.set_weights([weight.numpy() for weight in model.weights])
+        np.testing.assert_array_equal(model(clips())["label"], whole(clips())["label"])
+        assert np.abs(logits - whole(clips())["label"]).max() > 1e-3
+
+
 @pytest.mark.parametrize("case", ["fe_gap", "fsa_gap_time_space", "spacetime_gap_prelogits"])
 def test_fresh_weights_are_distributed_as_the_references(case):
     config, clip_shape, heads = reference_network(json.loads((GOLDEN / "models" / case / "config.json").read_text()))
@@ -187,7 +230,26 @@ def test_zero_temporal_attention_starts_as_the_network_without_it():
         ("tubelet", (2, 16, 16), {"sampled_frames": 8}),
         ("num_layers", 0, {}),
         ("temporal_layers", -1, {}),
+        ("registers", -1, {}),
+        ("registers", 4, {"variant": "factorized_self_attention", "classifier": "gap"}),
+        ("patch_dropout", 1.0, {}),
+        ("patch_dropout", 0.5, {"variant": "factorized_dot_product", "classifier": "gap"}),
+        ("patch_dropout", 0.5, {"variant": "spacetime", "classifier": "attentive"}),
+        ("patch_dropout", 0.5, {"variant": "factorized_encoder", "spatial_pool": False, "classifier": "gap"}),
+        ("layer_norm_epsilon", 0.0, {}),
+        ("gelu", "relu", {}),
         ("representation_size", 0, {}),
+        ("fc_norm", 0.0, {"variant": "spacetime", "classifier": "gap"}),
+        ("fc_norm", 1e-6, {"variant": "spacetime", "classifier": "token"}),
+        ("fc_norm", 1e-6, {"variant": "factorized_encoder", "classifier": "gap"}),
+        ("attention_logit_cap", 0, {}),
+        ("spatial_pool", False, {"variant": "spacetime", "classifier": "gap"}),
+        ("classifier", "token", {"spatial_pool": False}),
+        ("temporal_layers", 0, {"spatial_pool": False, "classifier": "gap"}),
+        ("spatial_pool", True, {"classifier": "attention_pooler"}),
+        ("temporal_layers", 2, {"classifier": "attentive"}),
+        ("representation_size", 8, {"classifier": "attentive", "temporal_layers": 0}),
+        ("mlp_dim", 33, {"variant": "spacetime", "classifier": "attention_pooler"}),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(field, value, others):

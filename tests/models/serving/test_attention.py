@@ -40,7 +40,7 @@ def vivit(dtype):
     return model
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 5e-3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 3e-2)])
 def test_is_the_rollout_of_the_network(dtype, tolerance, tmp_path):
     model = vivit(dtype)
     _loaded, served = signatures(model, tmp_path)

@@ -51,8 +51,8 @@ def test_training_examples_frames_and_predict_agree(two_heads_run, centre_model)
     model, recipe, folder = centre_model
     raw = _raw_examples(two_heads_run)
     served = tf.saved_model.load(folder)
-    manifest = [json.loads(line) for line in (two_heads_run.workdir / "data/manifest/eval.jsonl").open()]
-    paths = {row["id"]: row["path"] for row in manifest}
+    (manifest,) = (two_heads_run.workdir / "data").glob("manifest-*/eval.jsonl")
+    paths = {row["id"]: row["path"] for row in map(json.loads, manifest.open())}
     transformed = glob.glob(two_heads_run.artifact("Transform", "transformed_examples") + "/Split-eval/*")
     source = input_pipeline.transformed_source(transformed, ("verb", "noun"), "raw")
     dataset = input_pipeline.eval_dataset(source, clip=recipe.clip, batch_size=4)
@@ -84,11 +84,11 @@ def test_vivit_predict_names_the_classes_of_a_pushed_model(colours_run, capfd):
 
 
 @pytest.mark.end_to_end
-def test_vivit_predict_says_which_file_it_cannot_decode(colours_run, tmp_path, capfd):
+def test_vivit_predict_says_which_file_it_cannot_predict(colours_run, tmp_path, capfd):
     bad = tmp_path / "notes.mp4"
     bad.write_text("not a video")
     good = str(colours_run.data / "red" / "00.mp4")
     assert main(["predict", "--model", str(colours_run.workdir / "pushed"), str(bad), good]) == 1
     out = capfd.readouterr().out
-    assert f"{bad}\n  cannot be decoded: " in out
+    assert f"{bad}\n  cannot be predicted: " in out
     assert "label: red" in out

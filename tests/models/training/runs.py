@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import itertools
 import json
 import logging
 import sys
@@ -20,8 +21,8 @@ from models.clips import input_pipeline
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig
 from models.training.config import PaceConfig, TrainConfig, WeightsConfig
-from models.training.loop import train_steps
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
+from models.training.phases import train
 from models.training.strategies import build_strategy
 from pipeline import settings
 from pipeline.nodes import trainer
@@ -65,6 +66,7 @@ def write_clips(folder: Path, *, count: int = CLIPS, files: int = 2, brightness:
                 frames = [np.roll(image, np.multiply(shift, t), axis=(0, 1)) for t in range(6)]
                 values = {
                     features.CLIP_ID: [f"clip{index}".encode()],
+                    features.CLIP_GROUP: [f"video{index // 2}".encode()],
                     features.CLIP_FRAMES: [tf.io.serialize_tensor(tf.constant(np.stack(frames))).numpy()],
                 }
                 feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=v)) for k, v in values.items()}
@@ -73,8 +75,8 @@ def write_clips(folder: Path, *, count: int = CLIPS, files: int = 2, brightness:
                 writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
 
 
-def run(folder: Path, output: Path, config: RunConfig = CONFIG) -> keras.Model:
-    """Trains on the clips of a folder; checkpoints and logs are below `output`."""
+def run(folder: Path, output: Path, config: RunConfig = CONFIG, *, executions: int | None = None) -> keras.Model:
+    """Trains on the clips of a folder, or breaks off after some executions; all it writes is below `output`."""
     strategy = build_strategy(config.train.strategy)
     files = [str(path) for path in sorted(folder.glob("*.gz"))]
     clips = trainer.count_clips(
@@ -83,12 +85,12 @@ def run(folder: Path, output: Path, config: RunConfig = CONFIG) -> keras.Model:
     keras.utils.set_random_seed(1)
     trainer.check_batches(config.train, clips, strategy)
     with strategy.scope():
-        model = build_model(config.model, clip_shape=config.clip.shape, heads={h: len(n) for h, n in CLASSES.items()})
-    steps = train_steps(
+        model = build_model(config.model, clip_shape=config.clip.shape, classes=CLASSES)
+    steps = train(
         model, strategy, config, part(PaceConfig, config.train), clips, clips,
         checkpoints=str(output / "checkpoints"), log_dir=str(output / "logs"),
     )  # fmt: skip
-    collections.deque(steps, maxlen=0)
+    collections.deque(itertools.islice(steps, executions), maxlen=0)
     return model
 
 

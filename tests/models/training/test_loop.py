@@ -38,15 +38,12 @@ STATEFUL = with_settings(
     train__optimizer__schedule__base_learning_rate="0.001",
     model__stochastic_depth="0.3",
     model__dropout="0.1",
+    train__sampling="balanced",
+    augment__repeats="2",
+    augment__erasing="0.5",
     augment__mixup="0.3",
+    augment__cutmix="0.5",
 )
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clips")
-    training_runs.write_clips(folder)
-    return folder
 
 
 def start(clips, output, config, *, devices=1, **environment):
@@ -107,7 +104,14 @@ def one_device(clips, tmp_path_factory):
 
 
 # 24 steps of one report each, so that the loss of every step is on record.
-TOGETHER = {"train__epochs": "4", "train__eval_epochs": "0.1", "augment__scale": "null"}
+TOGETHER = {
+    "train__epochs": "4",
+    "train__eval_epochs": "0.1",
+    "train__sampling": "balanced",
+    "augment__scale": "null",
+    "augment__erasing": "0.5",
+    "augment__repeats": "2",
+}
 
 
 def losses(output):
@@ -122,6 +126,13 @@ def test_two_devices_learn_what_one_learns(clips, tmp_path, one_device):
     found = finish(start(clips, tmp_path / "two", together, devices=2), tmp_path / "two")
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(output), atol=1e-4)
     assert_close(found, weights, 1e-5)
+
+
+def test_two_devices_in_parts_learn_what_one_learns_from_the_whole_batch(clips, tmp_path, one_device):
+    in_parts = with_settings(**TOGETHER, train__strategy="mirrored", train__accumulate_steps="2")
+    found = finish(start(clips, tmp_path / "parts", in_parts, devices=2), tmp_path / "parts")
+    np.testing.assert_allclose(losses(tmp_path / "parts"), losses(one_device[0]), atol=1e-4)
+    assert_close(found, one_device[1], 1e-5)
 
 
 @pytest.mark.end_to_end
@@ -269,7 +280,7 @@ def reduced(recipe):
 def test_the_whole_step_of_every_recipe_compiles_for_an_accelerator(recipe, clips):
     config = reduced(recipe)
     source = input_pipeline.transformed_source([str(path) for path in clips.glob("*.gz")], ("verb",), "raw")
-    model = build_model(config.model, clip_shape=config.clip.shape, heads={"verb": 3})
+    model = build_model(config.model, clip_shape=config.clip.shape, classes={"verb": ["a", "b", "c"]})
     optimizer = build_optimizer(config.train.optimizer, 100)
     optimizer.build(model.trainable_variables)
     step = train_step(

@@ -38,6 +38,21 @@ def test_tables_are_joined_with_every_column(data_set):
     }
 
 
+def test_columns_of_tables_are_understood_as_in_any_manifest(data_set):
+    data_set.videos("a.mp4", "b.mp4", "c.mp4")
+    rows = "a.mp4,x,0.1,0.9,train\nb.mp4,y,,,train\nc.mp4,x,,,val\n"
+    table = data_set.write("t.csv", f"File Name,Class,start_time,End,Split\n{rows}")
+    loaded = data_set.load("table", table)
+    assert loaded.splits == {"a.mp4@0.1-0.9": "train", "b.mp4": "train", "c.mp4": "eval"}
+    names = "'File Name' as 'path', 'Class' as 'label', 'start_time' as 'start', 'End' as 'end', 'Split' as 'split'"
+    assert loaded.imported.notes == (f"{table}: columns are read in our names: {names}",)
+    table = data_set.write("t.csv", f"path,label,start_frame,end_frame,split\n{rows}")
+    assert [problem.split(",")[0] for problem in data_set.problems("table", table)] == [
+        "column 'start_frame' is in frames",
+        "column 'end_frame' is in frames",
+    ]
+
+
 def test_a_whole_path_goes_before_its_last_part(data_set):
     data_set.videos("a.mp4", "sub/a.mp4", "b.mp4")
     table = data_set.write("t.csv", "path,label,split\na.mp4,x,train\nb.mp4,y,train\nsub/a.mp4,x,eval\n")

@@ -1,12 +1,13 @@
-"""JointAccuracy: its definition, compared with that of training, and its computation in TFMA."""
+"""Our metrics in TFMA: the accuracy of several heads as in training, the others as Keras has them."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
 from components.evaluation.outcomes import joint_rank
-from components.evaluation.tfma.joint_accuracy import JointAccuracy
+from components.evaluation.tfma.means import CrossEntropy, TopKAccuracy
 from models.training import scores
 from schemas.predictions import UNKNOWN
 
@@ -62,7 +63,7 @@ def test_candidate_and_baseline_are_counted_apart_over_bundles():
         predictions = {"candidate": sure if candidate else wrong, "baseline": sure if baseline else wrong}
         return {"labels": {"candidate": labels, "baseline": labels}, "predictions": predictions}
 
-    metric = JointAccuracy(outputs=["verb", "noun"], k=1, name="top_1")
+    metric = TopKAccuracy(outputs=["verb", "noun"], k=1, name="top_1")
     computations = metric.computations(model_names=["candidate", "baseline"], output_names=["action"])
     examples = [example(True, False), example(True, True), example(False, False), example(True, False)]
     values = {}
@@ -72,3 +73,23 @@ def test_candidate_and_baseline_are_counted_apart_over_bundles():
         ("candidate", "action", "top_1"): 0.75,
         ("baseline", "action", "top_1"): 0.25,
     }
+
+
+def test_one_head_is_measured_as_keras_does():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(8), 40).astype(np.float32)
+    probabilities[0], probabilities[1] = np.eye(8)[2], np.eye(8)[3]  # Sure, and in vain where the label is another.
+    labels = np.array([2, 4, *rng.integers(8, size=38)])
+    examples = [
+        {"labels": np.array([label]), "predictions": row} for label, row in zip(labels, probabilities, strict=True)
+    ]
+    keras_metrics = {
+        TopKAccuracy(k=1, name="top_1"): keras.metrics.SparseCategoricalAccuracy(),
+        TopKAccuracy(k=5, name="top_5"): keras.metrics.SparseTopKCategoricalAccuracy(k=5),
+        CrossEntropy(name="loss"): keras.metrics.SparseCategoricalCrossentropy(),
+    }
+    for metric, reference in keras_metrics.items():
+        (computation,) = metric.computations(model_names=[""], output_names=[""])
+        (value,) = combined(computation, examples).values()
+        reference.update_state(labels, probabilities)
+        assert value == pytest.approx(float(reference.result()), rel=1e-6)

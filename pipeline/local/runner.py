@@ -12,6 +12,8 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher
+from tfx.proto.orchestration.executable_spec_pb2 import BeamExecutableSpec
 
 from pipeline.beam import LOCAL_RUNNER
 
@@ -62,12 +64,27 @@ class _ReportingNode(beam_dag_runner.PipelineNodeAsDoFn):
         run.start(self._node_id)
         started = time.monotonic()
         try:
-            super()._run_node()
+            self._launch()
         except Exception as error:
             run.fail(self._node_id, error)
             raise
         cached, outputs = self._last_execution()
         run.finish(NodeResult(self._node_id, time.monotonic() - started, cached, outputs))
+
+    def _launch(self) -> None:
+        """As the class above does, but the cache compares no Beam options: they change no byte, on any runner."""
+        node = launcher.Launcher(
+            pipeline_node=self._pipeline_node,
+            mlmd_connection=metadata.Metadata(self._mlmd_connection_config),
+            pipeline_info=self._pipeline_info,
+            pipeline_runtime_spec=self._pipeline_runtime_spec,
+            executor_spec=self._executor_spec,
+            custom_driver_spec=self._custom_driver_spec,
+        )
+        # By now the options are in the executor; from here on, the launcher reads the cache's key from its spec.
+        if isinstance(self._executor_spec, BeamExecutableSpec):
+            node._executor_spec = BeamExecutableSpec(python_executor_spec=self._executor_spec.python_executor_spec)
+        node.launch()
 
     def _last_execution(self) -> tuple[bool, dict[str, list[metadata_store_pb2.Artifact]]]:
         with metadata.Metadata(self._mlmd_connection_config) as handle:

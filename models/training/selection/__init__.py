@@ -1,0 +1,1 @@
+"""Which weights are kept: judged by training clips that are held out."""
