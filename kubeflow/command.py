@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 
-from pipeline.commands.arguments import Echo, add_beam_argument, add_label_argument, add_recipe_arguments
+from pipeline.commands.arguments import DATA, Echo, add_beam_argument, add_label_argument, add_recipe_arguments
 
 HELP = "write the pipeline for Kubeflow Pipelines v2"
 DEFAULT_WORKDIR = "gs://YOUR-BUCKET/vivit"
@@ -18,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="YAML file to write")
     parser.add_argument("--workdir", default=DEFAULT_WORKDIR, help="bucket of everything that the runs keep")
     parser.add_argument("--image", default=DEFAULT_IMAGE, help="image made from kubeflow/Dockerfile")
-    data = parser.add_mutually_exclusive_group()
-    data.add_argument("--data", help="manifest or folder of classes to check and prepare in the workdir now")
-    data.add_argument("--manifest", help="folder of a data set that `vivit prepare` has prepared in the workdir")
+    parser.add_argument(
+        "--data", default="", help=f"{DATA}, or folder that `vivit prepare` has named; a run may be given another"
+    )
     parser.add_argument(
         "--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1; the Scorer has one"
     )
@@ -40,7 +39,6 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
         workdir=arguments.workdir,
         image=arguments.image,
         data=arguments.data,
-        manifest=arguments.manifest,
         accelerator=arguments.accelerator,
         beam=arguments.beam,
         label=arguments.label,
@@ -49,17 +47,5 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
     for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):
         if "YOUR-" in value:
             echo(f"Set --{option}: {value} is a placeholder.")
-    if not (arguments.data or arguments.manifest):
-        echo(f"Set --manifest to the folder that this command prepares and names:\n  {_prepare_command(arguments)}")
-
-
-def _prepare_command(arguments: argparse.Namespace) -> str:
-    """The command that prepares the data of this pipeline: the same recipe and the same slice columns."""
-    from pipeline.recipe import load_recipe
-
-    overrides = list(arguments.overrides)
-    if load_recipe(arguments.recipe, overrides).data.slices is None:
-        overrides.append("data.slices=[]")
-    settings = [word for override in overrides for word in ("--set", override)]
-    command = ["vivit", "prepare", "--recipe", arguments.recipe, *settings, "--workdir", arguments.workdir]
-    return shlex.join(command) + " --data MANIFEST"
+    if not arguments.data:
+        echo("Give each run its parameter data, or compile with --data.")

@@ -17,7 +17,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from components.ingest.quarantine import check_losses, quarantine_row
-from components.manifest.reader import Manifest, read_manifest
+from components.manifest.reader import Clip, Manifest, read_manifest
 from components.manifest.table import SPLITS, ManifestError
 from components.media.video import VideoError
 from components.storage import files
@@ -26,6 +26,9 @@ from pipeline.plan.weights import FirstWeights, find_first_weights
 from pipeline.recipe import Recipe
 from pipeline.settings import ConfigError
 from schemas.schema import build_schema
+
+# How the folders begin that `prepare` writes clips to.
+_MANIFEST = "manifest-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ def prepare(
     """Checks a manifest and writes it, with its schema, below the workdir.
 
     Args:
-      source: CSV, JSONL or folder of classes.
+      source: CSV, JSONL, folder of classes, or folder of clips that an earlier call has written, in any workdir.
       workdir: Folder (any URI) of the run.
       recipe: Its `data` names heads and slices; its `evaluation.split` must have clips.
       manifest: What was read of `source` already.
@@ -72,7 +75,7 @@ def prepare(
     if problem:
         raise ConfigError(problem)
     first = find_first_weights(recipe.model.init_from, workdir)
-    manifest = manifest or read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
+    manifest = manifest or _read(source, recipe)
     if not manifest.split(recipe.evaluation.split):
         raise ManifestError(
             manifest.source, [f"no clip in split {recipe.evaluation.split!r}, which evaluation.split names"]
@@ -91,7 +94,7 @@ def prepare(
     lines = {split: "".join(clip.to_json() + "\n" for clip in manifest.split(split)) for split in splits}
     data = locate(
         workdir,
-        manifest_dir=os.path.join(workdir, "data", f"manifest-{_digest(repr(lines))}"),
+        manifest_dir=os.path.join(workdir, "data", f"{_MANIFEST}{_digest(repr(lines))}"),
         first_weights=first,
         splits=splits,
         heads=manifest.heads,
@@ -102,6 +105,33 @@ def prepare(
     _write_if_changed(data.schema_file, _schema_text(manifest.heads, manifest.slices))
     _write_if_changed(data.pace_file, settings.to_json(recipe.pace))
     return data, manifest
+
+
+def _read(source: str, recipe: Recipe) -> Manifest:
+    """The clips of a manifest, or those that `prepare` has written, which were checked then."""
+    folder = source.rstrip("/")
+    paths = [os.path.join(folder, f"{split}.jsonl") for split in SPLITS]
+    if not os.path.basename(folder).startswith(_MANIFEST) or not files.exists(paths[0]):
+        return read_manifest(source, heads=recipe.data.heads, slices=recipe.data.slices)
+    lines = [line for path in paths if files.exists(path) for line in files.read(path).decode().splitlines()]
+    clips = sorted(map(Clip.from_json, lines), key=lambda clip: clip.id)
+    # The order of the heads is not kept there.
+    heads, slices = recipe.data.heads or tuple(clips[0].labels), recipe.data.slices
+    try:
+        chosen = [
+            dataclasses.replace(
+                clip,
+                labels={head: clip.labels[head] for head in heads},
+                slices=clip.slices if slices is None else {name: clip.slices[name] for name in slices},
+            )
+            for clip in clips
+        ]
+    except KeyError as error:
+        raise ManifestError(
+            folder,
+            [f"it was prepared without {error}, which data.heads or data.slices names: prepare the manifest anew"],
+        ) from error
+    return Manifest(folder, tuple(chosen))
 
 
 def artifact_store_problem(workdir: str) -> str:
