@@ -72,15 +72,13 @@ def test_processes_write_the_same_bytes(prepared, undisturbed, tmp_path, monkeyp
 
 
 @contextlib.contextmanager
-def serving(module, *arguments):
-    """Address at which a module of Beam serves, as a process of its own."""
+def serving(module, *arguments, **process):
+    """Address at which a module of Beam serves, as a process of its own with further arguments of Popen."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     command = [sys.executable, "-m", module, *(argument.format(port=address.split(":")[1]) for argument in arguments)]
-    # The pool starts its workers as plain `python`.
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}) as server:
+    with subprocess.Popen(command, **process) as server:
         try:
             while not accepts(address):
                 assert server.poll() is None, f"{module} ended with code {server.returncode}"
@@ -100,10 +98,13 @@ def accepts(address):
 
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("environment", ["LOOPBACK", "EXTERNAL"])
-def test_a_portable_runner_writes_the_same_bytes(prepared, undisturbed, tmp_path, environment):
+def test_a_portable_runner_writes_the_same_bytes(prepared, undisturbed, tmp_path, tmp_path_factory, environment):
+    pool = "apache_beam.runners.worker.worker_pool_main"
+    # Another machine has none of this one's variables. A worker is started as plain `python`, and this one's is meant.
+    bare = {"PATH": os.path.dirname(sys.executable)}
     with (
         serving("apache_beam.runners.portability.local_job_service_main", "-p", "{port}") as jobs,
-        serving("apache_beam.runners.worker.worker_pool_main", "--service_port={port}") as workers,
+        serving(pool, "--service_port={port}", env=bare, cwd=tmp_path_factory.mktemp("elsewhere")) as workers,
     ):
         beam_args = ["--runner=PortableRunner", f"--job_endpoint={jobs}", f"--environment_type={environment}"]
         if environment == "EXTERNAL":
