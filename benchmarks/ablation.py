@@ -14,7 +14,7 @@ from components.evaluation.tfma.config import TOP_1
 from components.registry.records import RunInfo
 from models.clips.augment import NO_AUGMENTATION
 from pipeline.data import prepare
-from pipeline.local.workdir import held, local_workdir
+from pipeline.local.workdir import held, places
 from pipeline.recipe import Recipe
 from pipeline.report import overall_metrics
 from pipeline.run import run_nodes
@@ -80,14 +80,14 @@ def ablate(data: str, workdir: str, recipes: Mapping[str, Recipe], echo: Callabl
     Raises:
       ConfigError, ManifestError, NodeFailedError: As `pipeline.run.run`.
     """
-    workdir = local_workdir(workdir)
+    where = places(workdir)
     rows = []
-    with held(workdir):
+    with held(where.local):
         for number, (variant, recipe) in enumerate(recipes.items(), start=1):
             echo(f"Variant {number} of {len(recipes)}: {variant}")
-            prepared, manifest = prepare(data, workdir, recipe)
+            prepared, manifest = prepare(data, where.workdir, recipe)
             info = RunInfo(variant, changes={}, config={}, source=data, label=variant, approval="none")
-            results = run_nodes(recipe, prepared, workdir, echo, info, last="ModelGate")
+            results = run_nodes(recipe, prepared, where, echo, info, last="ModelGate")
             metrics = overall_metrics(results["Evaluator"].outputs["evaluation"][0])
             names = list(parts_by_name(manifest.heads))
             rows.append(

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import yaml
 
+from components.storage.folders import artifact_store_problem
 from kubeflow.parameters import default_values
 from kubeflow.resources import RESOURCES, add_example_gen_resources, set_resources
 from kubeflow.spec import our_spec, tfx_spec
 from pipeline.dag import build_pipeline
-from pipeline.data import artifact_store_problem, locate
+from pipeline.data import locate
 from pipeline.plan.weights import FirstWeights
 from pipeline.recipe import describe, heads_of, load_recipe
 

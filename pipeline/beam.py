@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.settings import ConfigError
 
@@ -27,6 +27,25 @@ def step_args(settings: Sequence[str] = ()) -> list[str]:
     given = [f"--{setting}" for setting in settings]
     elsewhere = any(setting.startswith("runner=") for setting in settings)
     return given if elsewhere else [LOCAL_RUNNER, _NO_PACKAGE, *given]
+
+
+def check_reachable(settings: Sequence[str], paths: Iterable[str]) -> None:
+    """Checks that the workers of a runner that never runs here see what they read and write.
+
+    Args:
+      settings: As in `step_args`.
+      paths: Workdir and videos.
+
+    Raises:
+      ConfigError: If one is a path of this machine. Workers of other runners may share its disks.
+    """
+    if "runner=DataflowRunner" not in settings:
+        return
+    if here := [path for path in paths if "://" not in path]:
+        raise ConfigError(
+            f"--beam runner=DataflowRunner: its workers see buckets alone, and {len(here)} of what they read and "
+            f"write is on this machine, e.g. {here[0]}: use gs://"
+        )
 
 
 def ingest_args(decoders: int, settings: Sequence[str] = ()) -> list[str]:

@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from types import ModuleType
 
+from components.storage.ending import end_process
 from components.storage.room import no_room_message
 from pipeline.commands import check, convert, demo, manifest, models, predict, prepare, recipes, review, run
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
+from pipeline.local.workdir import places
+from pipeline.settings import ConfigError
 
 _DISTRIBUTION, _GROUP = "vivit-tfx", "vivit.commands"
 _COMMANDS = {
@@ -69,11 +72,10 @@ def _added_commands() -> Iterator[tuple[str, ModuleType]]:
 def run_quietly(function: Callable[[argparse.Namespace, Console], int | None], arguments: argparse.Namespace) -> int:
     """Runs a command with a quiet terminal; shows an error as one message, and its traceback goes to the log.
 
-    Logs go to ``<workdir>/logs`` where the command has a local workdir that it may write.
+    Logs go to ``<workdir>/logs``, or to the local folder of a run whose workdir is in a bucket.
     """
     workdir = getattr(arguments, "workdir", None)
-    log_dir = os.path.join(workdir, "logs") if workdir and "://" not in workdir else None
-    with quiet(log_dir) as console:
+    with quiet(_log_dir(arguments)) as console:
         try:
             return function(arguments, console) or 0
         except BrokenPipeError:
@@ -85,16 +87,22 @@ def run_quietly(function: Callable[[argparse.Namespace, Console], int | None], a
             return 1
 
 
+def _log_dir(arguments: argparse.Namespace) -> str | None:
+    workdir = getattr(arguments, "workdir", None)
+    if not workdir or ("://" in workdir and "local" not in arguments):
+        return None
+    try:
+        return os.path.join(places(workdir, getattr(arguments, "local", None)).local, "logs")
+    except ConfigError:
+        # The command says so.
+        return None
+
+
 def command() -> None:
     """Runs the command of this process, and ends it."""
     status = main()
-    # After use of its S3 file system, tensorflow-io aborts a process that exits normally, with status 134; one that was
-    # stopped would wait for Beam's threads.
-    if "tensorflow_io" in sys.modules or status == STATUS:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    # One that was stopped would wait for Beam's threads.
+    end_process(status, at_once=status == STATUS)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from components.manifest.reader import Clip, Manifest, read_manifest
 from components.manifest.table import SPLITS, ManifestError
 from components.media.video import VideoError
 from components.storage import files
+from components.storage.folders import artifact_store_problem
 from pipeline import settings
 from pipeline.plan.weights import FirstWeights, find_first_weights
 from pipeline.recipe import Recipe
@@ -132,30 +133,6 @@ def _read(source: str, recipe: Recipe) -> Manifest:
             [f"it was prepared without {error}, which data.heads or data.slices names: prepare the manifest anew"],
         ) from error
     return Manifest(folder, tuple(chosen))
-
-
-def artifact_store_problem(workdir: str) -> str:
-    """Why TFX, which reads and writes artifacts with TensorFlow alone, cannot keep them in a workdir; empty if it can.
-
-    tensorflow-io, which brings TensorFlow 2.16 further file systems, is loaded where the workdir needs it.
-    """
-    if files.is_tensorflows(workdir):
-        return ""
-    try:
-        import tensorflow_io  # noqa: F401 (registers its file systems)
-    except (ImportError, NotImplementedError, OSError, tf.errors.OpError) as error:
-        # It is built for one release of TensorFlow, and breaks in several ways under another.
-        reason = str(error)
-    else:
-        reason = "tensorflow-io adds no such scheme"
-    scheme = files.scheme_of(workdir)
-    if scheme in tf.io.gfile.get_registered_schemes():
-        return ""
-    return (
-        f"TensorFlow {tf.__version__}, which runs here, keeps no artifacts at {scheme}:// ({reason}): use a workdir at "
-        "gs://, a bucket that is mounted as a folder, or Python 3.10 with TensorFlow 2.16 and tensorflow-io (an image "
-        "built with --build-arg LOCK=py310)"
-    )
 
 
 def locate(

@@ -9,11 +9,11 @@ from tfx.orchestration import metadata
 
 from components.manifest.reader import read_manifest
 from components.registry.records import RunInfo
-from pipeline.beam import step_args
+from pipeline.beam import check_reachable, step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import PreparedData, prepare
 from pipeline.local.runner import NodeResult, run_pipeline
-from pipeline.local.workdir import held, local_workdir
+from pipeline.local.workdir import Places, held, places
 from pipeline.plan.choice import fitting_recipe, likely_recipe
 from pipeline.plan.plan import plan_run, plan_text
 from pipeline.plan.weights import with_network
@@ -29,17 +29,19 @@ def run(
     overrides: Sequence[str] = (),
     beam: Sequence[str] = (),
     label: str = "",
+    local: str | None = None,
     echo: Callable[[str], None] = print,
 ) -> Mapping[str, NodeResult]:
     """Runs a recipe on a data set.
 
     Args:
       data: CSV, JSONL or folder of classes.
-      workdir: Local folder of all outputs: examples, models, metadata, logs, and ``pushed/``.
+      workdir: Folder (any URI) of all outputs: examples, models, checkpoints, and ``pushed/``.
       recipe: Name of the recipe; None for the one that fits, see `fitting_recipe`.
       overrides: ``key=value`` settings.
       beam: Beam options, as in `step_args`.
       label: What the user calls this run, for the reviewer.
+      local: As in `places`.
       echo: Called with each line for the user.
 
     Returns:
@@ -51,11 +53,12 @@ def run(
       TooManyBadVideosError: If too many files cannot be read.
       NodeFailedError: If a step fails.
     """
-    workdir = local_workdir(workdir)
+    where = places(workdir, local)
+    workdir = where.workdir
     # A wrong setting or option is reported before anything is read.
     settings = load_recipe(recipe or likely_recipe(overrides), overrides)
     step_args(beam)
-    with held(workdir):
+    with held(where.local):
         manifest = None
         if not recipe:
             echo(f"Looking through {data} …")
@@ -65,9 +68,10 @@ def run(
         settings = with_network(load_recipe(recipe, overrides), workdir)
         echo(f"Checking {data} …")
         prepared, manifest = prepare(data, workdir, settings, manifest)
+        check_reachable(beam, [workdir, *(clip.path for clip in manifest.clips)])
         echo(plan_text(plan_run(manifest, settings, prepared.first_weights.words)))
         info = describe(recipe, settings, source=data, label=label)
-        results = run_nodes(settings, prepared, workdir, echo, info, beam=beam)
+        results = run_nodes(settings, prepared, where, echo, info, beam=beam)
         echo(summary(settings, manifest, results))
     return results
 
@@ -75,7 +79,7 @@ def run(
 def run_nodes(
     recipe: Recipe,
     data: PreparedData,
-    workdir: str,
+    where: Places,
     echo: Callable[[str], None],
     info: RunInfo,
     *,
@@ -88,11 +92,12 @@ def run_nodes(
       ConfigError: If a Beam option is wrong.
       NodeFailedError: If a step fails.
     """
-    metadata_path = os.path.join(workdir, "metadata.db")
+    metadata_path = os.path.join(where.local, "metadata.db")
     pipeline = build_pipeline(
         recipe,
         data,
-        workdir=workdir,
+        workdir=where.workdir,
+        root=where.artifacts(),
         run=info,
         decoders=len(os.sched_getaffinity(0)),
         beam=beam,

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from components.storage import files
+from components.storage import files, folders
 from schemas import features, serving
 from schemas.predictions import CANDIDATE, Clips, Predictions, Role, ScoredModel, Scores, read_table
 
@@ -222,11 +222,9 @@ def _kept_file(kept: str, model: ScoredModel, shard_digest: str) -> str:
 def _remove_others(kept: str, models: Mapping[Role, ScoredModel]) -> None:
     """Removes the scores of models that are neither candidate nor production any more."""
     wanted = {model.digest for model in models.values()}
-    if not tf.io.gfile.isdir(kept):
-        return
-    for name in tf.io.gfile.listdir(kept):
+    for name in folders.names(kept):
         if name.rstrip("/") not in wanted:
-            tf.io.gfile.rmtree(os.path.join(kept, name))
+            folders.remove(os.path.join(kept, name))
 
 
 class _Progress:

@@ -11,13 +11,14 @@ import argparse
 import collections
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 
+from components.storage.ending import end_process
+from components.storage.folders import artifact_store_problem
 from schemas import features, serving
 
 # The signatures whose logits follow from the weights.
@@ -226,6 +227,8 @@ def main() -> int:
     parser.add_argument("--examples", required=True, help="folder of raw examples, GZIP TFRecords")
     arguments = parser.parse_args()
     try:
+        if problem := artifact_store_problem(arguments.model):
+            raise ServingError(problem)
         verdict = {"ok": True, "detail": check_model(arguments.model, _records(arguments.examples))}
     except (ServingError, message.DecodeError, tf.errors.OpError, OSError, ValueError, KeyError) as error:
         verdict = {"ok": False, "detail": f"{type(error).__name__}: {error}"}
@@ -234,4 +237,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

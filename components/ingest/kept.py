@@ -32,6 +32,7 @@ from components.ingest.quarantine import Outcome
 from components.ingest.shard_file import Place, fingerprint, read_place
 from components.manifest.reader import Clip
 from components.media.config import DecodeConfig, LimitConfig, PixelConfig, part
+from components.storage import folders
 from components.storage.code_version import code_version
 from components.storage.record_files import RecordError, framed, is_record, unframed
 
@@ -164,7 +165,7 @@ class Kept:
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(lambda key: tf.io.gfile.rename(self._shard(key), shards[key], overwrite=True), shards))
         for folder in (self._clips, self._unfinished):
-            tf.io.gfile.rmtree(folder)
+            folders.remove(folder)
 
     def _shard(self, key: str) -> str:
         return os.path.join(self._unfinished, f"{key}.gz")
@@ -205,7 +206,7 @@ def removed_on_error(path: str) -> Iterator[None]:
 
 
 def _files_in(folder: str, suffix: str = "") -> list[str]:
-    return [os.path.join(folder, name) for name in tf.io.gfile.listdir(folder) if name.endswith(suffix)]
+    return [os.path.join(folder, name) for name in folders.names(folder) if name.endswith(suffix)]
 
 
 def _read_index(path: str) -> dict[str, Any] | None:

@@ -15,7 +15,10 @@ from typing import Any
 import tensorflow as tf
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
+from components.storage import folders
+from components.storage.folders import artifact_store_problem
 from kubeflow.steps.invocation import LOCATION, Invocation, answer, artifacts_of, execution_id, run_step
+from pipeline.settings import ConfigError
 
 # The one input parameter: JSON of the folder below which artifacts are, and of the step's execution properties.
 PROPERTIES = "properties"
@@ -44,14 +47,15 @@ def execute(task: str, executor: str, invocation: Invocation, beam: Sequence[str
     properties = json.loads(invocation["inputs"]["parameterValues"][PROPERTIES])
     execution = execution_id(invocation)
     folder = os.path.join(properties["root"], task)
+    if problem := artifact_store_problem(folder):
+        raise ConfigError(problem)
     for artifact in artifacts_of(invocation["inputs"]).values():
         artifact["uri"] = artifact["metadata"][LOCATION]
     seen = {}
     for key, artifact in artifacts_of(invocation["outputs"]).items():
         seen[key], artifact["uri"] = artifact["uri"], os.path.join(folder, key, execution)
         # What a try left that was killed.
-        if tf.io.gfile.exists(artifact["uri"]):
-            tf.io.gfile.rmtree(artifact["uri"])
+        folders.remove(artifact["uri"])
     # Beside this file, TFX keeps what Beam's workers share.
     output_file = os.path.join(folder, ".executions", execution, "output.json")
     inner = {
@@ -61,7 +65,7 @@ def execute(task: str, executor: str, invocation: Invocation, beam: Sequence[str
     kubeflow_v2_run_executor.main((_arguments(executor, inner), list(beam)))
     with tf.io.gfile.GFile(output_file) as file:
         output = json.load(file)
-    tf.io.gfile.rmtree(os.path.dirname(output_file))
+    folders.remove(os.path.dirname(output_file))
     for key, artifact in artifacts_of(output).items():
         artifact.setdefault("metadata", {})[LOCATION] = artifact["uri"]
         artifact["uri"] = seen[key]

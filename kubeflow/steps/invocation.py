@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.storage import files
+from components.storage.ending import end_process
 
 # In the metadata of an artifact: where its content is.
 LOCATION = "location"
@@ -49,4 +50,5 @@ def run_step(main: Callable[[Sequence[str]], None]) -> None:
     except Exception as error:  # noqa: BLE001 (the last stop: the traceback is logged)
         logging.getLogger().exception("failed")
         print(f"vivit: {error}", file=sys.stderr)
-        sys.exit(1)
+        end_process(1)
+    end_process(0)

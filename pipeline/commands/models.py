@@ -46,15 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, echo: Echo) -> None:
     """Runs one action."""
     from components.registry.records import RegistryError
-    from components.storage import files
+    from components.storage.folders import artifact_store_problem
+    from pipeline.settings import ConfigError
     from pipeline.versions.listing import one_line
 
-    if not files.is_tensorflows(arguments.run):
-        from pipeline.data import artifact_store_problem
-        from pipeline.settings import ConfigError
-
-        if problem := artifact_store_problem(arguments.run):
-            raise ConfigError(problem)
+    if problem := artifact_store_problem(arguments.run):
+        raise ConfigError(problem)
     try:
         arguments.act(arguments, echo)
     except RegistryError as error:

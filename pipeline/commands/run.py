@@ -13,7 +13,10 @@ HELP = "run the pipeline on your videos, on this machine"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--data", required=True, help=DATA)
-    parser.add_argument("--workdir", required=True, help="folder of everything that the run keeps")
+    parser.add_argument("--workdir", required=True, help="folder, or bucket, of everything that the run keeps")
+    parser.add_argument(
+        "--local", metavar="FOLDER", help="metadata and logs of a workdir in a bucket (default: vivit-runs/BUCKET/PATH)"
+    )
     add_beam_argument(parser)
     add_label_argument(parser)
     add_recipe_arguments(parser, default=None, chosen="finetune or probe with --set model.init_from=…, else small")
@@ -33,5 +36,6 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
             overrides=arguments.overrides,
             beam=arguments.beam,
             label=arguments.label,
+            local=arguments.local,
             echo=echo,
         )

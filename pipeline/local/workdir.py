@@ -10,28 +10,72 @@ import socket
 import sys
 import textwrap
 import time
+import uuid
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from pipeline.settings import ConfigError
 
-_LOCK = "in-use.json"
+_LOCK, _NAME = "in-use.json", "artifacts"
 # Letters of a command that are shown.
 _WIDEST = 80
 # TFX finds its files by patterns, in which these have a meaning.
 _PATTERN_SIGNS = "*?[]"
 
 
+class Places(NamedTuple):
+    """Where a run keeps what it makes.
+
+    Attributes:
+      workdir: Its checkpoints, records and pushed models: an absolute path, or a URI.
+      local: Its lock, TFX's metadata and its logs: a folder of this machine.
+    """
+
+    workdir: str
+    local: str
+
+    def artifacts(self) -> str:
+        """Folder in the workdir of TFX's artifacts, which TFX numbers by its metadata.
+
+        Machines that share a workdir have metadata of their own each, and so a folder each, with a name that is kept.
+        """
+        folder = os.path.join(self.workdir, "pipeline")
+        if self.local == self.workdir:
+            return folder
+        path = os.path.join(self.local, _NAME)
+        with contextlib.suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:
+            file.write(uuid.uuid4().hex[:8])
+        with open(path, encoding="utf-8") as file:
+            return os.path.join(folder, file.read())
+
+
+def places(workdir: str, local: str | None = None) -> Places:
+    """Where a run of this machine with a workdir keeps what it makes.
+
+    Args:
+      workdir: Folder of this machine, where everything is then; or any URI.
+      local: Folder of this machine for a workdir at a URI; by default ``vivit-runs/BUCKET/PATH``.
+
+    Raises:
+      ConfigError: If TFX cannot read files in a folder of this name, or `local` has no meaning.
+    """
+    if "://" not in workdir:
+        if local:
+            raise ConfigError(f"--local is for a workdir in a bucket; --workdir {workdir} is on this machine itself")
+        folder = local_workdir(workdir)
+        return Places(folder, folder)
+    workdir = workdir.rstrip("/")
+    return Places(workdir, local_workdir(local or os.path.join("vivit-runs", workdir.partition("://")[2])))
+
+
 def local_workdir(workdir: str) -> str:
-    """The absolute path of a workdir.
+    """The absolute path of a workdir that must be on this machine.
 
     Raises:
       ConfigError: If it is at a URI, or TFX cannot read files in a folder of this name.
     """
     if "://" in workdir:
-        raise ConfigError(
-            f"--workdir {workdir} is no folder of this machine: vivit run reads --data from anywhere, and keeps its "
-            "models and metadata here; vivit compile makes a pipeline that keeps them in a bucket"
-        )
+        raise ConfigError(f"--workdir {workdir} is no folder of this machine, and this command needs one")
     path = os.path.abspath(workdir)
     signs = [sign for sign in _PATTERN_SIGNS if sign in path]
     if signs:

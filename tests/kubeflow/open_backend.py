@@ -13,7 +13,8 @@ import multiprocessing
 import os
 import runpy
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,17 @@ class OpenBackend:
         """Keeps logs and what containers write below `folder`."""
         self._folder, self._runs, self._cache = folder, 0, {}
 
-    def run(self, spec: Mapping[str, Any], **parameters: Any) -> set[str]:
+    def run(
+        self, spec: Mapping[str, Any], *, lose: Callable[[str], bool] = lambda task: False, **parameters: Any
+    ) -> set[str]:
         """Runs every task; returns the names of those that were not taken from an earlier run.
 
         Args:
           spec: The pipeline.
+          lose: Asked while a task runs whether to kill it, as where its machine is lost.
           **parameters: Of the run; the others have their defaults.
         """
+        self._lose = lose
         definitions = spec["root"]["inputDefinitions"]["parameters"]
         assert set(parameters) <= set(definitions), "the run has parameters that the spec does not know"
         self._spec, self._artifacts, self._values = spec, {}, {}
@@ -109,7 +114,10 @@ class OpenBackend:
         log = self._run_folder / f"{name}.log"
         process = _CONTAINERS.Process(target=_run_command, args=(command, str(self._run_folder), str(log)))
         process.start()
-        process.join()
+        while process.is_alive():
+            process.join(0.05)
+            if self._lose(name):
+                process.kill()
         if process.exitcode:
             raise StepFailed(f"{name} failed:\n{log.read_text()[-4000:]}")
         with open(invocation["outputs"]["outputFile"]) as file:
@@ -159,6 +167,9 @@ def _run_command(command: list[str], folder: str, log: str) -> None:
     python, option, module, *arguments = command
     assert (python, option) == ("python", "-m")
     os.chdir(folder)
+    # Nothing that another container left.
+    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.mkdtemp(dir=folder)
+    tempfile.tempdir = None
     # The image has the project installed; here it is on the path.
     os.environ["PYTHONPATH"] = str(_ROOT)
     with open(log, "a") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -25,7 +26,8 @@ def _compiled(path, workdir, data=""):
 def test_one_spec_trains_on_two_manifests_and_the_second_model_is_compared_with_the_first(small_demo, tmp_path):
     workdir, cluster = tmp_path / "bucket", OpenBackend(tmp_path / "cluster")
     spec = _compiled(tmp_path / "pipeline.yaml", workdir, small_demo)
-    assert cluster.run(spec) == set(spec["root"]["dag"]["tasks"])
+    tasks = set(spec["root"]["dag"]["tasks"])
+    assert cluster.run(spec) == tasks
     assert "clips" in cluster.log("Prepare")
     assert cluster.metadata("ModelGate", "blessing")["blessed"] == 1
     assert cluster.metadata("ModelCanary", "blessing")["blessed"] == 1
@@ -35,14 +37,34 @@ def test_one_spec_trains_on_two_manifests_and_the_second_model_is_compared_with_
     header, *rows = small_demo.read_text().splitlines()
     other = small_demo.with_name("other.csv")
     other.write_text("\n".join([header, *rows[:-1]]) + "\n")
-    executed = cluster.run(spec, data=str(other), epochs=2, label="second")
-    assert executed == set(spec["root"]["dag"]["tasks"]) - {"ImportSchemaGen"}
+    settings = spec["root"]["inputDefinitions"]["parameters"]["settings"]["defaultValue"]
+    second = {
+        "data": str(other),
+        "label": "second",
+        "epochs": 20,
+        "settings": [*settings, "train.checkpoint_steps=5", "train.steps_per_execution=5"],
+    }
+    finished = set(workdir.glob("checkpoints/*"))
+
+    def is_training(task):
+        return task == "Trainer" and any(set(workdir.glob("checkpoints/*/checkpoint")))
+
+    with pytest.raises(StepFailed, match="Trainer failed"):
+        cluster.run(spec, lose=is_training, **second)
+    assert set(workdir.glob("checkpoints/*")) - finished
+    # Another machine of the cluster, which shares the workdir alone.
+    assert cluster.run(spec, **second) == tasks - {
+        "VideoExampleGen", "QuarantineGate", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "Transform",
+        "ClipHasher",
+    }  # fmt: skip
+    (step,) = re.findall(r"going on from step (\d+)", cluster.log("Trainer"))
+    assert 0 < int(step) < 20 * 40 // 8
     assessment = json.loads((cluster.location("ModelGate", "blessing") / "assessment.json").read_text())
     assert assessment["production"] == version.name
     assert len(list((workdir / "pushed").iterdir())) == 2
     records = [json.loads(path.read_text()) for path in (workdir / "candidates").glob("*/record.json")]
     epochs = {record["label"]: record["training"]["config"]["train"]["epochs"] for record in records}
-    assert epochs == {"first": 1, "second": 2}
+    assert epochs == {"first": 1, "second": 20}
 
 
 def test_a_manifest_that_cannot_be_used_fails_the_first_step_in_words(small_demo, tmp_path):

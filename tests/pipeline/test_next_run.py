@@ -10,6 +10,7 @@ from components.registry.candidates import candidates
 from models.checkpoints.own import WEIGHTS
 from models.checkpoints.pretrained import build_model
 from pipeline.data import prepare
+from pipeline.local.workdir import places
 from pipeline.plan.plan import plan_run, plan_text
 from pipeline.recipe import describe, load_recipe
 from pipeline.run import run_nodes
@@ -47,9 +48,9 @@ def test_the_trainer_starts_from_production_and_trains_once(colours_run, caplog)
     recipe, data, _ = prepared(colours_run, "production", "train.epochs=0.1")
     info = describe("demo", recipe, source=str(colours_run.data))
     with caplog.at_level(logging.INFO, logger="vivit.train"):
-        first = run_nodes(recipe, data, str(colours_run.workdir), lambda line: None, info, last="Trainer")
+        first = run_nodes(recipe, data, places(str(colours_run.workdir)), lambda line: None, info, last="Trainer")
     assert {node for node, result in first.items() if not result.cached} == {"Trainer"}
     assert f"weights of {colours_run.pushed[-1] / WEIGHTS}: loaded " in caplog.text
     assert "initialised 0\nmissing 0\nunexpected 0" in caplog.text
-    again = run_nodes(recipe, data, str(colours_run.workdir), lambda line: None, info, last="Trainer")
+    again = run_nodes(recipe, data, places(str(colours_run.workdir)), lambda line: None, info, last="Trainer")
     assert all(result.cached for result in again.values())

@@ -2,6 +2,7 @@
 
 from components.registry.records import RunInfo
 from pipeline.data import prepare
+from pipeline.local.workdir import places
 from pipeline.recipe import load_recipe
 from pipeline.run import run_nodes
 from tests.videos import write_colour_classes
@@ -13,7 +14,7 @@ def test_another_number_of_decoders_decodes_nothing_again(tmp_path):
     data, _ = prepare(str(folder), str(tmp_path / "run"), recipe)
     info = RunInfo("small", {}, {}, "", "", recipe.push.approval)
     cached = [
-        run_nodes(recipe, data, str(tmp_path / "run"), print, info, last="VideoExampleGen", beam=beam)[
+        run_nodes(recipe, data, places(str(tmp_path / "run")), print, info, last="VideoExampleGen", beam=beam)[
             "VideoExampleGen"
         ].cached
         for beam in ([], ["direct_num_workers=7"])
