@@ -21,7 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", default="", help=f"{DATA}, or folder that `vivit prepare` has named; a run may be given another"
     )
     parser.add_argument(
-        "--accelerator", metavar="TYPE:COUNT", help="of the Trainer, e.g. nvidia.com/gpu:1; the Scorer has one"
+        "--accelerator",
+        metavar="TYPE:COUNT",
+        help="of the Trainer, e.g. nvidia.com/gpu:4; the Scorer and the ModelCanary have one",
+    )
+    parser.add_argument("--cluster", metavar="FILE", help="what each step gets, in YAML: see docs/cluster.md")
+    parser.add_argument(
+        "--backend",
+        choices=("kubernetes", "vertex"),
+        default="kubernetes",
+        help="open-source Kubeflow Pipelines (default) or Vertex AI",
     )
     add_beam_argument(parser)
     add_label_argument(parser)
@@ -40,6 +49,8 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
         image=arguments.image,
         data=arguments.data,
         accelerator=arguments.accelerator,
+        cluster=arguments.cluster,
+        backend=arguments.backend,
         beam=arguments.beam,
         label=arguments.label,
         echo=echo,

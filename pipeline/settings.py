@@ -12,7 +12,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 Config = TypeVar("Config")
@@ -52,7 +52,7 @@ def build(config_type: type[Config], values: Mapping[str, Any], path: str = "") 
     hints = typing.get_type_hints(config_type)
     for key in values:
         if key not in hints:
-            raise _unknown(path + key, [path + name for name in hints])
+            raise unknown(f"{path}{key}", [path + name for name in hints])
     for field in dataclasses.fields(config_type):
         if field.name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{path + field.name} is missing")
@@ -78,7 +78,7 @@ def _with(config: Any, settings: Mapping[tuple[str, ...], str], prefix: str) -> 
     for (name, *rest), text in settings.items():
         key = prefix + ".".join((name, *rest))
         if name not in hints:
-            raise _unknown(prefix + name, [prefix + other for other in hints])
+            raise unknown(prefix + name, [prefix + other for other in hints])
         group = _group(hints[name])
         if rest and not group:
             raise ConfigError(f"{key}: {prefix + name} is a value, not a group of settings")
@@ -127,7 +127,8 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _value(next(option for option in arguments if option is not type(None)), value, path, text)
+        options = [option for option in arguments if option is not type(None)]
+        return _value(next((option for option in options if option is type(value)), options[0]), value, path, text)
     if origin is Literal:
         if value not in arguments:
             raise ConfigError(f"{path} is {value!r}; it must be one of {', '.join(map(repr, arguments))}")
@@ -150,7 +151,11 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
             )
             for index, (item_type, item) in enumerate(zip(item_types, items, strict=True))
         )
-    if origin in (dict, Mapping) and isinstance(value, Mapping):
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} is {value!r}; it must be an object {{…}} of keys and values")
+        if wrong := [key for key in value if not isinstance(key, arguments[0])]:
+            raise ConfigError(f"{path} has the key {wrong[0]!r}; it must be of type {arguments[0].__name__}")
         return {key: _value(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
@@ -164,7 +169,10 @@ def _value(hint: Any, value: Any, path: str, text: str | None = None) -> Any:
     raise ConfigError(f"{path} is {value!r}; it must be of type {wanted}")
 
 
-def _unknown(key: str, known: list[str]) -> ConfigError:
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    return ConfigError(f"unknown setting {key!r}; {hint}")
+def unknown(key: str, known: Sequence[str], kind: str = "setting") -> ConfigError:
+    """The error of a name that is not known: with the nearest one that is, or with all."""
+    # The group, which they have in common, would make any two of them alike.
+    by_name = {name.rpartition(".")[2]: name for name in known}
+    near = difflib.get_close_matches(key.rpartition(".")[2], by_name, n=1)
+    hint = f"did you mean {by_name[near[0]]!r}?" if near else f"there are {', '.join(known)}"
+    return ConfigError(f"unknown {kind} {key!r}; {hint}")

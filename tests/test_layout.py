@@ -51,7 +51,8 @@ MAY_IMPORT = {
         *("pipeline", "pipeline.plan", "pipeline.local"),
         *("pipeline.check", "pipeline.inference", "pipeline.versions"),
     },
-    "kubeflow": {*BELOW_PIPELINE, "pipeline", "pipeline.plan", "pipeline.commands"},
+    "kubeflow.cluster": {"pipeline"},
+    "kubeflow": {*BELOW_PIPELINE, "pipeline", "pipeline.plan", "pipeline.commands", "kubeflow.cluster"},
     "benchmarks": {*BELOW_PIPELINE, "pipeline", "pipeline.local", "pipeline.commands"},
 }
 PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow", "benchmarks", "tests")

@@ -56,6 +56,8 @@ class ModelCanaryExecutor(base_executor.BaseExecutor):
 
 def _check_in_fresh_process(model: str, examples: str, timeout_s: int) -> tuple[bool, str]:
     command = [sys.executable, "-m", "components.gates.serving_check", "--model", model, "--examples", examples]
+    if "tensorflow_io" in sys.modules:
+        command += ["--plugin", "tensorflow_io"]
     try:
         status, output, errors = _run_alone(command, timeout_s)
     except subprocess.TimeoutExpired:

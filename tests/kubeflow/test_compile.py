@@ -10,6 +10,7 @@ from kfp import components
 
 from kubeflow.compile import compile_recipe
 from pipeline import recipes
+from pipeline.settings import ConfigError
 from tests.kubeflow.open_backend import refusals
 
 
@@ -83,9 +84,37 @@ def test_a_workdir_that_is_a_folder_leaves_the_root_to_the_cluster(compiled):
 
 
 def test_each_step_requests_its_resources(compiled):
-    executors = compiled(accelerator="gpu:2")["deploymentSpec"]["executors"]
-    assert executors["Trainer_executor"]["container"]["resources"]["accelerator"] == {"type": "gpu", "count": "2"}
-    assert executors["VideoExampleGen_executor"]["container"]["resources"]["memoryLimit"] == 16.0
+    executors = compiled(accelerator="nvidia.com/gpu:2")["deploymentSpec"]["executors"]
+    resources = {name: executor["container"]["resources"] for name, executor in executors.items()}
+    assert resources["Trainer_executor"]["accelerator"] == {"type": "nvidia.com/gpu", "count": "2"}
+    assert resources["VideoExampleGen_executor"]["memoryLimit"] == 8 * 2**30 / 1e9
+    assert resources["QuarantineGate_executor"]["cpuLimit"] == 1.0
+
+
+def test_a_teams_file_says_what_each_step_gets(tmp_path):
+    spec_file, team, given = tmp_path / "pipeline.yaml", tmp_path / "cluster.yaml", {"workdir": "gs://bucket/run"}
+    lines, given = [], {**given, "image": "image", "output": str(spec_file), "cluster": str(team)}
+    team.write_text("""
+        service_account: vivit-runs
+        defaults: {labels: {team: video}}
+        steps: {VideoExampleGen: {cpu: 3}, Trainer: {accelerator: {type: nvidia.com/gpu}, retries: {count: 2}}}
+    """)
+    compile_recipe("demo", echo=lines.append, **given)
+    spec, platform = yaml.safe_load_all(spec_file.read_text())
+    executors, tasks = spec["deploymentSpec"]["executors"], spec["root"]["dag"]["tasks"]
+    assert "--direct_num_workers=3" in executors["VideoExampleGen_executor"]["container"]["args"]
+    assert executors["VideoExampleGen_executor"]["container"]["resources"]["cpuLimit"] == 3.0
+    assert tasks["Trainer"]["retryPolicy"]["maxRetryCount"] == 2
+    configs = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(configs) == set(executors)
+    assert configs["Trainer_executor"] == {"podMetadata": {"labels": {"team": "video"}}}
+    assert components.load_component_from_file(str(spec_file)).platform_spec.platforms["kubernetes"]
+    assert any("service account vivit-runs" in line for line in lines)
+
+    with pytest.raises(ConfigError, match="^defaults.labels: Vertex has no labels"):
+        compile_recipe("demo", backend="vertex", **given)
+    with pytest.raises(ConfigError, match="--accelerator nvidia.com/gpu:1, and .*cluster.yaml names one too"):
+        compile_recipe("demo", accelerator="nvidia.com/gpu:1", **given)
 
 
 def test_each_beam_step_gets_the_runner_and_ingest_its_decoders(compiled):
@@ -94,4 +123,4 @@ def test_each_beam_step_gets_the_runner_and_ingest_its_decoders(compiled):
         assert {"--runner=FlinkRunner", "--flink_master=host:8081"} <= set(
             executors[f"{step}_executor"]["container"]["args"]
         )
-    assert "--direct_num_workers=8" in executors["VideoExampleGen_executor"]["container"]["args"]
+    assert "--direct_num_workers=4" in executors["VideoExampleGen_executor"]["container"]["args"]

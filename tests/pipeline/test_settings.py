@@ -37,6 +37,7 @@ class Outer:
     text: str = ""
     parts: tuple[Part, ...] = ()
     optional: Inner | None = None
+    amount: float | str | None = None
 
 
 NESTED = Outer(
@@ -62,6 +63,27 @@ def test_whole_numbers_become_floats_and_lists_tuples_where_the_field_requires()
     assert (built.inner.rate, built.size, built.maybe) == (1.0, (5, 6), 2.0)
     assert isinstance(built.inner.rate, float)
     assert isinstance(built.maybe, float)
+
+
+@pytest.mark.parametrize(("value", "built"), [(2, 2.0), ("2Gi", "2Gi"), (None, None)])
+def test_a_field_of_several_types_takes_each(value, built):
+    assert build(Outer, {"amount": value}).amount == built
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"extra": "a"}, "extra is 'a'; it must be an object {…} of keys and values"),
+        ({"extra": {1: "a"}}, "extra has the key 1; it must be of type str"),
+        ({"inner": {"stpes": 1}}, "unknown setting 'inner.stpes'; did you mean 'inner.steps'?"),
+        # The group, which they have in common, makes no two names alike.
+        ({"inner": {"x": 1}}, "unknown setting 'inner.x'; there are inner.rate, inner.steps, inner.kind"),
+    ],
+)
+def test_values_of_a_file_that_do_not_fit_name_their_key(values, said):
+    with pytest.raises(ConfigError) as caught:
+        build(Outer, values)
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(
@@ -121,7 +143,7 @@ def test_an_optional_group_is_turned_on_by_one_of_its_settings_and_off_by_null()
         ({"iner.steps": "1"}, "unknown setting 'iner'; did you mean 'inner'?"),
         (
             {"qqq": "1"},
-            "unknown setting 'qqq'; there are inner, size, names, maybe, flag, extra, text, parts, optional",
+            "unknown setting 'qqq'; there are inner, size, names, maybe, flag, extra, text, parts, optional, amount",
         ),
         ({"inner.steps": "many"}, "inner.steps is 'many'; it must be of type int"),
         ({"inner.steps": "1.5"}, "inner.steps is 1.5; it must be of type int"),
