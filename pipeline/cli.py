@@ -18,7 +18,7 @@ from types import ModuleType
 
 from components.storage.ending import end_process
 from components.storage.room import no_room_message
-from pipeline.commands import check, convert, demo, manifest, models, predict, prepare, recipes, review, run
+from pipeline.commands import check, convert, demo, doctor, manifest, models, predict, prepare, recipes, review, run
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
 from pipeline.local.workdir import places
@@ -31,6 +31,7 @@ _COMMANDS = {
     "prepare": prepare,
     "manifest": manifest,
     "check": check,
+    "doctor": doctor,
     "predict": predict,
     "models": models,
     "review": review,

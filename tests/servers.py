@@ -7,7 +7,11 @@ import functools
 import http.server
 import logging
 import os
+import socket
+import subprocess
+import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -63,3 +67,43 @@ def http_server(folder: os.PathLike, status: int | None = None) -> Iterator[str]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def job_server():
+    """Address of Beam's own job server, on which any portable runner can be tried."""
+    return _serving("apache_beam.runners.portability.local_job_service_main", "-p", "{port}")
+
+
+def worker_pool(folder: os.PathLike, **environment: str):
+    """Address of a pool of Beam's workers that start in `folder`, and have no variable of this process.
+
+    A worker is started as plain ``python``, and this one's is meant.
+    """
+    bare = {"PATH": os.path.dirname(sys.executable), **environment}
+    module = "apache_beam.runners.worker.worker_pool_main"
+    return _serving(module, "--service_port={port}", env=bare, cwd=folder)
+
+
+@contextlib.contextmanager
+def _serving(module: str, *arguments: str, **process) -> Iterator[str]:
+    """Address at which a module of Beam serves, as a process of its own with further arguments of Popen."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", module, *(argument.format(port=address.split(":")[1]) for argument in arguments)]
+    with subprocess.Popen(command, **process) as server:
+        try:
+            while not _accepts(address):
+                assert server.poll() is None, f"{module} ended with code {server.returncode}"
+                time.sleep(0.1)
+            yield address
+        finally:
+            server.terminate()
+
+
+def _accepts(address: str) -> bool:
+    """True as soon as somebody listens at host:port."""
+    host, port = address.split(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False

@@ -46,10 +46,11 @@ MAY_IMPORT = {
     "pipeline.check": {*BELOW_PIPELINE, "pipeline", "pipeline.plan"},
     "pipeline.inference": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.versions": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.doctor": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.commands": {
         *BELOW_PIPELINE,
         *("pipeline", "pipeline.plan", "pipeline.local"),
-        *("pipeline.check", "pipeline.inference", "pipeline.versions"),
+        *("pipeline.check", "pipeline.inference", "pipeline.versions", "pipeline.doctor"),
     },
     "kubeflow.cluster": {"pipeline"},
     "kubeflow": {*BELOW_PIPELINE, "pipeline", "pipeline.plan", "pipeline.commands", "kubeflow.cluster"},

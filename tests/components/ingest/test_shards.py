@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from components.manifest.reader import Clip
 from components.storage.room import no_room_message
 from pipeline.console import quiet
 from tests.components.ingest.running import contents, ingest, write_manifest
+from tests.servers import job_server, worker_pool
 
 ROOT = Path(__file__).parents[3]
 # Ten one-clip videos, one with four segments (and a line separator that JSON keeps), a torn one, and a segment after
@@ -71,41 +71,10 @@ def test_processes_write_the_same_bytes(prepared, undisturbed, tmp_path, monkeyp
     assert contents(tmp_path) == undisturbed
 
 
-@contextlib.contextmanager
-def serving(module, *arguments, **process):
-    """Address at which a module of Beam serves, as a process of its own with further arguments of Popen."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", module, *(argument.format(port=address.split(":")[1]) for argument in arguments)]
-    with subprocess.Popen(command, **process) as server:
-        try:
-            while not accepts(address):
-                assert server.poll() is None, f"{module} ended with code {server.returncode}"
-                time.sleep(0.1)
-            yield address
-        finally:
-            server.terminate()
-
-
-def accepts(address):
-    """True as soon as somebody listens at host:port."""
-    host, port = address.split(":")
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-        return True
-    return False
-
-
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("environment", ["LOOPBACK", "EXTERNAL"])
 def test_a_portable_runner_writes_the_same_bytes(prepared, undisturbed, tmp_path, tmp_path_factory, environment):
-    pool = "apache_beam.runners.worker.worker_pool_main"
-    # Another machine has none of this one's variables. A worker is started as plain `python`, and this one's is meant.
-    bare = {"PATH": os.path.dirname(sys.executable)}
-    with (
-        serving("apache_beam.runners.portability.local_job_service_main", "-p", "{port}") as jobs,
-        serving(pool, "--service_port={port}", env=bare, cwd=tmp_path_factory.mktemp("elsewhere")) as workers,
-    ):
+    with job_server() as jobs, worker_pool(tmp_path_factory.mktemp("elsewhere")) as workers:
         beam_args = ["--runner=PortableRunner", f"--job_endpoint={jobs}", f"--environment_type={environment}"]
         if environment == "EXTERNAL":
             beam_args.append(f"--environment_config={workers}")

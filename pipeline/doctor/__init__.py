@@ -1,0 +1,1 @@
+"""What `vivit doctor` looks at before a run: where a workdir is, and the machines that Beam's steps will run on."""
