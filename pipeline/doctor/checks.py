@@ -137,7 +137,7 @@ def _serves(what: str, address: str, patience: float, answer: Callable[[grpc.Cha
             grpc.channel_ready_future(channel).result(timeout=patience)
         except grpc.FutureTimeoutError:
             return Finding(
-                what, False, f"nothing answers at {address} within {patience:g} s: start it, or name another"
+                what, False, f"nothing answers at {address} in {patience:g} s: start it, or name another"
             )
         try:
             return Finding(what, True, answer(channel))

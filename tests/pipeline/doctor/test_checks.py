@@ -59,7 +59,7 @@ def test_servers_that_do_not_answer_are_named(tmp_path):
     with http_server(tmp_path) as web:
         address = web.removeprefix("http://")
         seen = found(pool("localhost:1", address), str(tmp_path), patience=1)
-    assert seen["job server"] == (False, "nothing answers at localhost:1 within 1 s: start it, or name another")
+    assert seen["job server"] == (False, "nothing answers at localhost:1 in 1 s: start it, or name another")
     assert seen["worker pool"][0] is False
     assert seen["worker"] == (None, "was not looked at: it wants what is missing above")
 
