@@ -50,6 +50,8 @@ setup(
         "keras-hub": ["keras-hub"],
         # Pipelines compiled for Kubeflow. From Python 3.12 on, tfx[kfp] leaves kfp out.
         "kubeflow": ["tfx[kfp]>=1.16,<1.22", "kfp>=2.5,<2.17"],
+        # Pipelines sent to Vertex AI. kfp has the schema of a spec.
+        "vertex": ["google-cloud-aiplatform>=1.38", "kfp>=2.5,<2.17"],
         # Videos and manifests at s3://, az:// and http://; what fsspec reads by itself, such as hdfs://, needs no more.
         "remote": ["adlfs", "aiohttp", "s3fs"],
         # Artifacts of the pipeline at s3://, az:// and hdfs://: only TensorFlow 2.16 can.
@@ -65,6 +67,7 @@ setup(
             "bench=benchmarks.commands.bench",
             "compile=kubeflow.command",
             "parity=benchmarks.commands.parity",
+            "submit=kubeflow.submit_command",
         ],
     },
 )

@@ -13,14 +13,12 @@ from kubeflow.cluster.config import Backend, read_cluster
 from kubeflow.cluster.defaults import needs_of
 from kubeflow.parameters import default_values
 from kubeflow.spec import our_spec, tfx_spec
+from kubeflow.submit.spec import records_of
 from pipeline.dag import build_pipeline
 from pipeline.data import locate
 from pipeline.plan.weights import FirstWeights
 from pipeline.recipe import describe, heads_of, load_recipe
 from pipeline.settings import ConfigError
-
-# What Kubeflow can write its records to; elsewhere they are in the cluster's own store.
-_BUCKETS = ("gs://", "s3://", "minio://")
 
 
 def compile_recipe(
@@ -87,7 +85,7 @@ def compile_recipe(
         tfx_spec(pipeline, image),
         name=f"vivit-{recipe.replace('_', '-')}",
         image=image,
-        root=os.path.join(workdir, "kubeflow") if workdir.startswith(_BUCKETS) else "",
+        root=records_of(workdir),
         recipe=recipe,
         values=default_values(config, overrides, data=data, workdir=workdir, label=label),
     )

@@ -59,16 +59,13 @@ def default_values(recipe: Recipe, overrides: Iterable[str], **given: str) -> di
 
 
 def definitions(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a spec says of its parameters: their types, and `values` as their defaults."""
-    return {
-        name: {
-            "parameterType": parameter.kind,
-            "description": parameter.text,
-            "defaultValue": values[name],
-            "isOptional": True,
-        }
-        for name, parameter in PARAMETERS.items()
-    }
+    """What a spec says of its parameters: their types, and `values` as their defaults; data must be given if empty."""
+    found = {}
+    for name, parameter in PARAMETERS.items():
+        found[name] = {"parameterType": parameter.kind, "description": parameter.text}
+        if name != "data" or values[name]:
+            found[name] |= {"defaultValue": values[name], "isOptional": True}
+    return found
 
 
 def overrides_of(values: Mapping[str, Any]) -> list[str]:

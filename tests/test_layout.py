@@ -53,7 +53,11 @@ MAY_IMPORT = {
         *("pipeline.check", "pipeline.inference", "pipeline.versions", "pipeline.doctor"),
     },
     "kubeflow.cluster": {"pipeline"},
-    "kubeflow": {*BELOW_PIPELINE, "pipeline", "pipeline.plan", "pipeline.commands", "kubeflow.cluster"},
+    "kubeflow.submit": {*BELOW_PIPELINE, "pipeline", "pipeline.versions"},
+    "kubeflow": {
+        *BELOW_PIPELINE,
+        *("pipeline", "pipeline.plan", "pipeline.commands", "kubeflow.cluster", "kubeflow.submit"),
+    },
     "benchmarks": {*BELOW_PIPELINE, "pipeline", "pipeline.local", "pipeline.commands"},
 }
 PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow", "benchmarks", "tests")

@@ -26,5 +26,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace, echo: Echo) -> None:
     """Makes the demo's videos and runs the pipeline on them."""
-    arguments.data = make_demo_videos(arguments.workdir, echo)
+    arguments.data, arguments.local = make_demo_videos(arguments.workdir, echo), None
     run.main(arguments, echo)

@@ -136,9 +136,7 @@ def _serves(what: str, address: str, patience: float, answer: Callable[[grpc.Cha
         try:
             grpc.channel_ready_future(channel).result(timeout=patience)
         except grpc.FutureTimeoutError:
-            return Finding(
-                what, False, f"nothing answers at {address} in {patience:g} s: start it, or name another"
-            )
+            return Finding(what, False, f"nothing answers at {address} in {patience:g} s: start it, or name another")
         try:
             return Finding(what, True, answer(channel))
         except grpc.RpcError as error:

@@ -70,7 +70,9 @@ class OpenBackend:
         definitions = spec["root"]["inputDefinitions"]["parameters"]
         assert set(parameters) <= set(definitions), "the run has parameters that the spec does not know"
         self._spec, self._artifacts, self._values = spec, {}, {}
-        self._parameters = {name: parameters.get(name, each["defaultValue"]) for name, each in definitions.items()}
+        self._parameters = {
+            name: parameters[name] if name in parameters else each["defaultValue"] for name, each in definitions.items()
+        }
         self._run_folder, self._runs = self._folder / f"run{self._runs}", self._runs + 1
         self._run_folder.mkdir(parents=True)
         tasks, done, executed = spec["root"]["dag"]["tasks"], set(), set()

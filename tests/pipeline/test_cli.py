@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.cli import main
+from pipeline.local.workdir import held, places
 
 ROOT = Path(__file__).parents[2]
 # The demo's recipe, for any manifest.
@@ -133,19 +134,36 @@ def test_predicting_without_a_model_is_refused(capfd, tmp_path):
     assert f"no SavedModel in {tmp_path}/gone" in line
 
 
-@pytest.mark.parametrize("command", ["run", "demo"])
 @pytest.mark.parametrize(
-    ("workdir", "said"),
+    ("command", "workdir", "said"),
     [
-        ("gs://bucket/run", "is no folder of this machine"),
-        ("run [1]", "TFX cannot read files below a name with [ ]; choose another"),
+        ("demo", "gs://bucket/run", "is no folder of this machine, and this command needs one"),
+        ("demo", "run [1]", "TFX cannot read files below a name with [ ]; choose another"),
+        ("run", "run [1]", "TFX cannot read files below a name with [ ]; choose another"),
+        ("run", "gs://bucket/run --local run[1]", "TFX cannot read files below a name with [ ]; choose another"),
+        ("run", "run --local here", "--local is for a workdir in a bucket; --workdir run is on this machine itself"),
     ],
 )
 def test_a_workdir_that_cannot_be_one_is_refused(capfd, data, monkeypatch, command, workdir, said):
     monkeypatch.chdir(data.parent)
+    folder, *more = workdir.split(" --local ")
     given = ["--data", data] if command == "run" else []
-    assert said in refusal(capfd, command, "--workdir", workdir, *given)[0]
+    local = ["--local", *more] if more else []
+    assert said in refusal(capfd, command, "--workdir", folder, *local, *given)[0]
     assert not (data.parent / "gs:").exists()
+
+
+def test_machines_that_share_a_bucket_have_metadata_and_artifacts_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here, there = places("s3://videos/run/"), places("s3://videos/run", str(tmp_path / "there"))
+    assert here.local == str(tmp_path / "vivit-runs" / "videos" / "run")
+    for place in (here, there):
+        with held(place.local):
+            assert place.artifacts() == place.artifacts()
+            assert place.artifacts().startswith("s3://videos/run/pipeline/")
+    assert here.artifacts() != there.artifacts()
+    local = places(str(tmp_path / "run"))
+    assert (local.workdir, local.artifacts()) == (str(tmp_path / "run"), str(tmp_path / "run" / "pipeline"))
 
 
 def test_a_workdir_that_cannot_be_made_is_refused(capfd, data):
@@ -169,4 +187,4 @@ def test_a_second_run_in_a_workdir_says_who_holds_it(capfd, data):
 def test_the_demo_is_a_run_on_data_of_its_own():
     run = cli._parser().parse_args(["run", "--data", "d", "--workdir", "w"])
     demo = cli._parser().parse_args(["demo"])
-    assert vars(demo).keys() | {"data"} == vars(run).keys()
+    assert vars(demo).keys() | {"data", "local"} == vars(run).keys()

@@ -75,24 +75,15 @@ def test_artifacts_in_a_bucket_need_tensorflows_own_file_system(bucket, monkeypa
 
 
 @pytest.mark.end_to_end
-def test_a_manifest_in_a_bucket_becomes_a_pushed_model(bucket, tmp_path, monkeypatch):
-    # Only TensorFlow 2.16 keeps artifacts there.
-    workdir, local = tmp_path / "run", tmp_path / "run"
-    place = ["--workdir", str(workdir)]
-    if sys.version_info < (3, 11):
-        monkeypatch.setenv("S3_ENDPOINT", os.environ["AWS_ENDPOINT_URL"])
-        workdir, local = "s3://videos/run", tmp_path / "local"
-        place = ["--workdir", workdir, "--local", str(local)]
+def test_a_manifest_in_a_bucket_becomes_a_pushed_model(bucket, tmp_path):
     settings = [word for setting in (*TINY, *ONE_LABEL, *UNGATED) for word in ("--set", setting)]
-    summary = vivit("run", "--data", "s3://videos/set/m.csv", *place, "--recipe", "demo", *settings)
+    summary = vivit("run", "--data", "s3://videos/set/m.csv", "--workdir", tmp_path, "--recipe", "demo", *settings)
     assert "24 out, 0 dropped" in summary
-    pushed = f"{workdir}/pushed"
-    (version,) = files.names_in(pushed)
-    assert files.exists(f"{pushed}/{version.rstrip('/')}/saved_model.pb")
-    assert (local / "metadata.db").exists() and list((local / "logs").iterdir())
+    (version,) = (tmp_path / "pushed").iterdir()
+    assert (version / "saved_model.pb").exists()
 
 
 def test_the_workers_of_dataflow_see_no_folder_of_this_machine(bucket, tmp_path, capfd):
     beam = ["--beam", "runner=DataflowRunner", "--set", "train.batch_size=4"]
-    assert main(["run", "--data", str(bucket / "set"), "--workdir", str(tmp_path / "run"), *beam]) == 1
-    assert "its workers see buckets alone, and 26 of what they read and write" in capfd.readouterr().out
+    assert main(["run", "--data", str(bucket / "set" / "m.csv"), "--workdir", str(tmp_path / "run"), *beam]) == 1
+    assert "its workers see buckets alone, and 25 of what they read and write" in capfd.readouterr().out
