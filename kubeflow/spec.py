@@ -14,10 +14,9 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from tfx.orchestration.pipeline import Pipeline
 
 from kubeflow.parameters import PARAMETERS, definitions
+from kubeflow.steps.invocation import PROPERTIES
 
 PREPARE = "Prepare"
-# The one input parameter of a step of TFX; see kubeflow/steps/execute.py.
-PROPERTIES = "properties"
 # What they see may differ though nothing that they are given does: the data behind a URI, what is in production.
 _NEVER_CACHED = (PREPARE, "Production")
 _TFX_FLAGS = ("--executor_class_path", "--json_serialized_invocation_args", "--json_serialized_inputs_spec_args")

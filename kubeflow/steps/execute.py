@@ -17,11 +17,9 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
 from components.storage import folders
 from components.storage.folders import artifact_store_problem
-from kubeflow.steps.invocation import LOCATION, Invocation, answer, artifacts_of, execution_id, run_step
+from kubeflow.steps.invocation import LOCATION, PROPERTIES, Invocation, answer, artifacts_of, execution_id, run_step
 from pipeline.settings import ConfigError
 
-# The one input parameter: JSON of the folder below which artifacts are, and of the step's execution properties.
-PROPERTIES = "properties"
 _TYPES = {bool: "BOOLEAN", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", str: "STRING"}
 
 
@@ -58,6 +56,7 @@ def execute(task: str, executor: str, invocation: Invocation, beam: Sequence[str
         folders.remove(artifact["uri"])
     # Beside this file, TFX keeps what Beam's workers share.
     output_file = os.path.join(folder, ".executions", execution, "output.json")
+    folders.remove(os.path.dirname(output_file))
     inner = {
         "inputs": {**invocation["inputs"], "parameterValues": properties["parameters"]},
         "outputs": {**invocation["outputs"], "outputFile": output_file},

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +19,9 @@ from components.storage.ending import end_process
 
 # In the metadata of an artifact: where its content is.
 LOCATION = "location"
+# The one input parameter of a step of TFX: JSON of ``root``, below which its artifacts are, and of ``parameters``, its
+# execution properties.
+PROPERTIES = "properties"
 
 Invocation = dict[str, Any]
 
@@ -37,10 +39,7 @@ def execution_id(invocation: Invocation) -> str:
 
 def answer(invocation: Invocation, output: Mapping[str, Any]) -> None:
     """Writes the output of a container to where Kubeflow wants it: a local file, or a bucket."""
-    path = invocation["outputs"]["outputFile"]
-    if "://" not in path:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    files.write(path, json.dumps(output).encode())
+    files.write(invocation["outputs"]["outputFile"], json.dumps(output).encode())
 
 
 def run_step(main: Callable[[Sequence[str]], None]) -> None:
