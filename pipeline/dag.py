@@ -42,7 +42,6 @@ def build_pipeline(
     workdir: str,
     run: RunInfo,
     decoders: int,
-    root: str = "",
     beam: Sequence[str] = (),
     last: str = "Pusher",
     **options: Any,
@@ -56,7 +55,6 @@ def build_pipeline(
         ``checkpoints/`` outlives a killed Trainer.
       run: What the run is called and what it changes, for the review.
       decoders: Clips decoded in parallel, where the step runs on one machine.
-      root: Folder (any URI) of the artifacts; ``pipeline/`` in the workdir where it is empty.
       beam: Beam options, as in `step_args`.
       last: Id of the last node that is built.
       **options: Further arguments of TFX's `Pipeline`, which the runner needs.
@@ -72,7 +70,7 @@ def build_pipeline(
     ids = [node.id for node in nodes]
     return Pipeline(
         pipeline_name=PIPELINE_NAME,
-        pipeline_root=root or os.path.join(workdir, "pipeline"),
+        pipeline_root=os.path.join(workdir, "pipeline"),
         components=nodes[: ids.index(last) + 1],
         enable_cache=True,
         beam_pipeline_args=step_args(beam),

@@ -92,16 +92,15 @@ def run_nodes(
       ConfigError: If a Beam option is wrong.
       NodeFailedError: If a step fails.
     """
-    metadata_path = os.path.join(where.local, "metadata.db")
+    where.fetch_metadata()
     pipeline = build_pipeline(
         recipe,
         data,
         workdir=where.workdir,
-        root=where.artifacts(),
         run=info,
         decoders=len(os.sched_getaffinity(0)),
         beam=beam,
         last=last,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(metadata_path),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(where.metadata),
     )
-    return run_pipeline(pipeline, echo)
+    return run_pipeline(pipeline, echo, after_each=where.keep_metadata)

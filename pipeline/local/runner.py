@@ -41,10 +41,10 @@ class _Run:
 
     current: _Run | None = None
 
-    def __init__(self, total: int, echo: Callable[[str], None]):
+    def __init__(self, total: int, echo: Callable[[str], None], after_each: Callable[[], None]):
         self.results: dict[str, NodeResult] = {}
         self.failed: NodeFailedError | None = None
-        self._started, self._total, self._echo = 0, total, echo
+        self._started, self._total, self._echo, self._after_each = 0, total, echo, after_each
 
     def start(self, node_id: str) -> None:
         self._started += 1
@@ -52,6 +52,7 @@ class _Run:
 
     def finish(self, result: NodeResult) -> None:
         self.results[result.node_id] = result
+        self._after_each()
         self._echo(f"      {'unchanged, from cache' if result.cached else f'done in {result.seconds:.0f} s'}")
 
     def fail(self, node_id: str, error: BaseException) -> None:
@@ -106,17 +107,20 @@ class _ReportingRunner(beam_dag_runner.BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _ReportingNode
 
 
-def run_pipeline(pipeline: Pipeline, echo: Callable[[str], None]) -> dict[str, NodeResult]:
+def run_pipeline(
+    pipeline: Pipeline, echo: Callable[[str], None], after_each: Callable[[], None] = lambda: None
+) -> dict[str, NodeResult]:
     """Runs a pipeline; returns the result of each node by node id.
 
     Args:
       pipeline: The TFX pipeline.
       echo: Called with one line per event.
+      after_each: Called after each node that has run.
 
     Raises:
       NodeFailedError: If a node fails.
     """
-    run = _Run.current = _Run(len(pipeline.components), echo)
+    run = _Run.current = _Run(len(pipeline.components), echo, after_each)
     try:
         with _orchestrator_arguments():
             _ReportingRunner().run(pipeline)

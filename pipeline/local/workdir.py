@@ -10,13 +10,12 @@ import socket
 import sys
 import textwrap
 import time
-import uuid
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline.settings import ConfigError
 
-_LOCK, _NAME = "in-use.json", "artifacts"
+_LOCK, _METADATA = "in-use.json", "metadata.db"
 # Letters of a command that are shown.
 _WIDEST = 80
 # TFX finds its files by patterns, in which these have a meaning.
@@ -27,26 +26,36 @@ class Places(NamedTuple):
     """Where a run keeps what it makes.
 
     Attributes:
-      workdir: Its checkpoints, records and pushed models: an absolute path, or a URI.
-      local: Its lock, TFX's metadata and its logs: a folder of this machine.
+      workdir: Its artifacts, checkpoints and pushed models: an absolute path, or a URI.
+      local: Its lock, its logs and TFX's metadata while it runs: a folder of this machine.
     """
 
     workdir: str
     local: str
 
-    def artifacts(self) -> str:
-        """Folder in the workdir of TFX's artifacts, which TFX numbers by its metadata.
+    @property
+    def metadata(self) -> str:
+        """The database of TFX's metadata."""
+        return os.path.join(self.local, _METADATA)
 
-        Machines that share a workdir have metadata of their own each, and so a folder each, with a name that is kept.
-        """
-        folder = os.path.join(self.workdir, "pipeline")
+    def fetch_metadata(self) -> None:
+        """Gets the metadata of a workdir in a bucket as the last step left them, on whatever machine that ran."""
         if self.local == self.workdir:
-            return folder
-        path = os.path.join(self.local, _NAME)
-        with contextlib.suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:
-            file.write(uuid.uuid4().hex[:8])
-        with open(path, encoding="utf-8") as file:
-            return os.path.join(folder, file.read())
+            return
+        from components.storage import files
+
+        there = os.path.join(self.workdir, _METADATA)
+        if files.exists(there):
+            files.download(there, self.metadata)
+
+    def keep_metadata(self) -> None:
+        """Puts the metadata into a workdir in a bucket, from where another machine goes on."""
+        if self.local == self.workdir:
+            return
+        from components.storage import files
+
+        with open(self.metadata, "rb") as file:
+            files.write(os.path.join(self.workdir, _METADATA), file.read())
 
 
 def places(workdir: str, local: str | None = None) -> Places:

@@ -9,6 +9,7 @@ import pytest
 from pipeline import cli
 from pipeline.cli import main
 from pipeline.local.workdir import held, places
+from tests.servers import s3_server
 
 ROOT = Path(__file__).parents[2]
 # The demo's recipe, for any manifest.
@@ -153,17 +154,19 @@ def test_a_workdir_that_cannot_be_one_is_refused(capfd, data, monkeypatch, comma
     assert not (data.parent / "gs:").exists()
 
 
-def test_machines_that_share_a_bucket_have_metadata_and_artifacts_apart(tmp_path, monkeypatch):
+def test_machines_that_share_a_bucket_hand_over_the_metadata(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    here, there = places("s3://videos/run/"), places("s3://videos/run", str(tmp_path / "there"))
-    assert here.local == str(tmp_path / "vivit-runs" / "videos" / "run")
-    for place in (here, there):
-        with held(place.local):
-            assert place.artifacts() == place.artifacts()
-            assert place.artifacts().startswith("s3://videos/run/pipeline/")
-    assert here.artifacts() != there.artifacts()
+    with s3_server():
+        here, there = places("s3://videos/run/"), places("s3://videos/run", str(tmp_path / "there"))
+        assert here.local == str(tmp_path / "vivit-runs" / "videos" / "run")
+        with held(here.local), held(there.local):
+            here.fetch_metadata()
+            Path(here.metadata).write_bytes(b"of one step")
+            here.keep_metadata()
+            there.fetch_metadata()
+            assert Path(there.metadata).read_bytes() == b"of one step"
     local = places(str(tmp_path / "run"))
-    assert (local.workdir, local.artifacts()) == (str(tmp_path / "run"), str(tmp_path / "run" / "pipeline"))
+    assert (local.workdir, local.metadata) == (str(tmp_path / "run"), str(tmp_path / "run" / "metadata.db"))
 
 
 def test_a_workdir_that_cannot_be_made_is_refused(capfd, data):
