@@ -74,8 +74,9 @@ def main(arguments: argparse.Namespace, echo: Echo) -> int:
         return _main(arguments, echo)
     except ConfigError as error:
         echo(f"vivit: {error}")
-    except ModuleNotFoundError as error:
-        if error.name.partition(".")[0] not in _EXTRAS:
+    # Where another package has a folder google/cloud, what fails is not a module but a name.
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRAS:
             raise
         echo(f"vivit: {error}; it is in the extra `{_EXTRAS[error.name.partition('.')[0]]}`")
     return _WRONG_USE

@@ -8,10 +8,14 @@ from importlib import metadata
 from typing import Any
 
 import tensorflow_data_validation as tfdv
-from tfx import v1 as tfx
+
+# Not from tfx.v1: that loads Vertex AI's client, which the image leaves out.
+from tfx.components import Pusher, StatisticsGen, Trainer, Transform
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
 
 from components.gates.clip_hasher import ClipHasher
 from components.gates.evaluator import TableEvaluator
@@ -93,18 +97,18 @@ def _nodes(
         quarantine=example_gen.outputs[QUARANTINE_KEY], manifest_dir=data.manifest_dir, policy=recipe.ingest
     )
 
-    statistics_gen = tfx.components.StatisticsGen(
+    statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],
         # Frames would only cost memory there (tfx#505).
         stats_options=tfdv.StatsOptions(feature_allowlist=features.describing_keys(data.heads, data.slices)),
     )
     statistics_gen.add_upstream_node(quarantine_gate)
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=data.schema_file)
+    schema_gen = ImportSchemaGen(schema_file=data.schema_file)
     example_validator = GatingExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     ).with_id("ExampleValidator")
 
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="pipeline.nodes.transform.preprocessing_fn",
@@ -113,12 +117,12 @@ def _nodes(
     )
     transform.add_upstream_node(example_validator)
 
-    trainer = tfx.components.Trainer(
+    trainer = Trainer(
         run_fn="pipeline.nodes.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
-        train_args=tfx.proto.TrainArgs(splits=["train"]),
-        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config={
             "config": settings.to_json(recipe.starting_from(data.first_weights.path).trainer_config(data.heads)),
             "first_weights": data.first_weights.version,
@@ -156,12 +160,12 @@ def _nodes(
         workdir=workdir,
         run=run,
     )
-    pusher = tfx.components.Pusher(
+    pusher = Pusher(
         model=model,
         model_blessing=model_gate.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=os.path.join(workdir, "pushed"))
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=os.path.join(workdir, "pushed"))
         ),
         custom_config={"workdir": workdir, "approval": recipe.push.approval},
         custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPusherExecutor),

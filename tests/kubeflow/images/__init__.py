@@ -1,0 +1,1 @@
+"""kubeflow/Dockerfile, executed where there is no container daemon."""
