@@ -55,7 +55,8 @@ setup(
         # Videos and manifests at s3://, az:// and http://; what fsspec reads by itself, such as hdfs://, needs no more.
         "remote": ["adlfs", "aiohttp", "s3fs"],
         # Artifacts of the pipeline at s3://, az:// and hdfs://: only TensorFlow 2.16 can.
-        "remote-artifacts": ["tensorflow-io; python_version < '3.11'"],
+        # Beam writes them with boto3.
+        "remote-artifacts": ["boto3", "tensorflow-io; python_version < '3.11'"],
         # moto with flask: an S3 server here. selenium: the review page in a browser. statsmodels: a reference.
         "test": ["flask", "flask-cors", "moto[s3]", "pytest", "pytest-xdist", "ruff", "selenium", "statsmodels"],
     },
