@@ -114,6 +114,8 @@ def _nodes(
         preprocessing_fn="pipeline.nodes.transform.preprocessing_fn",
         custom_config={"heads": list(data.heads), "storage": recipe.data.storage},
         disable_statistics=True,
+        # Nobody reads it; and in a bucket a folder that holds nothing is not there, so that no run would be cached.
+        disable_analyzer_cache=True,
     )
     transform.add_upstream_node(example_validator)
 
