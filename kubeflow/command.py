@@ -58,5 +58,7 @@ def main(arguments: argparse.Namespace, echo: Echo) -> None:
     for option, value in (("workdir", arguments.workdir), ("image", arguments.image)):
         if "YOUR-" in value:
             echo(f"Set --{option}: {value} is a placeholder.")
+    if arguments.data and "://" not in arguments.data and "://" in arguments.workdir:
+        echo(f"--data {arguments.data} is a path, which the cluster must see under the same name.")
     if not arguments.data:
         echo("Give each run its parameter data, or compile with --data.")
