@@ -9,6 +9,7 @@ from tfx.orchestration import metadata
 
 from components.manifest.reader import read_manifest
 from components.registry.records import RunInfo
+from models.training.strategies import check_strategy
 from pipeline.beam import check_reachable, step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import PreparedData, prepare
@@ -19,6 +20,7 @@ from pipeline.plan.plan import plan_run, plan_text
 from pipeline.plan.weights import with_network
 from pipeline.recipe import Recipe, describe, load_recipe
 from pipeline.report import summary
+from pipeline.settings import ConfigError
 
 
 def run(
@@ -48,7 +50,8 @@ def run(
       What each node did, by node id.
 
     Raises:
-      ConfigError: If a setting is wrong, or another run holds the workdir.
+      ConfigError: If a setting is wrong, a device that `train.strategy` names is not there, or another run holds the
+        workdir.
       ManifestError: If the manifest is wrong.
       TooManyBadVideosError: If too many files cannot be read.
       NodeFailedError: If a step fails.
@@ -58,6 +61,10 @@ def run(
     # A wrong setting or option is reported before anything is read.
     settings = load_recipe(recipe or likely_recipe(overrides), overrides)
     step_args(beam)
+    try:
+        check_strategy(settings.train.strategy)
+    except ValueError as error:
+        raise ConfigError(f"train.strategy: {error}") from error
     with held(where.local):
         manifest = None
         if not recipe:

@@ -16,6 +16,7 @@ from typing import Any
 
 from components.storage import files
 from components.storage.ending import end_process
+from models.training import termination
 from pipeline.console import LOGGER
 
 # In the metadata of an artifact: where its content is.
@@ -44,7 +45,10 @@ def answer(invocation: Invocation, output: Mapping[str, Any]) -> None:
 
 
 def run_step(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs the main function of a container; the last line of its log says in words why it failed, if it did."""
+    """Runs the main function of a container; the last line of its log says in words why it failed, if it did.
+
+    A training that receives SIGTERM, by which a node that is taken away ends its containers, saves its step and fails.
+    """
     # What our steps report, whatever TFX's release does with its own log.
     ours, handler = logging.getLogger(LOGGER), logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -52,7 +56,8 @@ def run_step(main: Callable[[Sequence[str]], None]) -> None:
     ours.setLevel(logging.INFO)
     ours.propagate = False
     try:
-        main(sys.argv[1:])
+        with termination.listening():
+            main(sys.argv[1:])
     except Exception as error:  # noqa: BLE001 (the last stop: the traceback is logged)
         logging.getLogger().exception("failed")
         print(f"vivit: {error}", file=sys.stderr)

@@ -12,6 +12,8 @@ from typing import Literal
 import keras
 from keras import initializers, ops
 
+from models.network.draws import Dropout
+
 # Over the tokens N, over the frames T, or half of the heads each (paper section 3.3, model 4).
 AttentionAxis = Literal["space", "time", "time_and_space"]
 KernelInit = Literal["xavier", "zero"]
@@ -119,7 +121,7 @@ class Attention(keras.layers.Layer):
         self.num_heads, self.axis, self.first_token_only = num_heads, axis, first_token_only
         self.kernel_init, self.logit_cap = kernel_init, logit_cap
         noise_shape = (None, 1, None, None, None) if shared_over_time else None
-        self.dropout = keras.layers.Dropout(dropout, noise_shape, dtype=self.dtype_policy)
+        self.dropout = Dropout(dropout, noise_shape, dtype=self.dtype_policy)
 
     def build(self, tokens_shape):
         """Makes query, key, value and out."""

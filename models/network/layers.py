@@ -13,6 +13,7 @@ import keras
 from keras import initializers, ops
 
 from models.network.attention import Attention, AttentionAxis, KernelInit, register
+from models.network.draws import Dropout, ReplicaSeeds
 
 AttentionOrder = Literal["time_space", "space_time"]
 # The tanh approximation of the reference, or with the error function (Hendrycks and Gimpel 2016).
@@ -82,9 +83,9 @@ class MlpBlock(keras.layers.Layer):
         return self.output_dropout(ops.reshape(tokens, (*leading, width)), training=training)
 
 
-def shared_dropout(rate: float, shared_over_time: bool, **kwargs) -> keras.layers.Dropout:
+def shared_dropout(rate: float, shared_over_time: bool, **kwargs) -> Dropout:
     """Dropout on tokens, with one mask for all T of [B, T, N, D] where `shared_over_time`."""
-    return keras.layers.Dropout(rate, (None, 1, None, None) if shared_over_time else None, **kwargs)
+    return Dropout(rate, (None, 1, None, None) if shared_over_time else None, **kwargs)
 
 
 @register
@@ -101,7 +102,7 @@ class StochasticDepth(keras.layers.Layer):
         super().__init__(**kwargs)
         self.rate = rate
         if rate:
-            self.seed_generator = keras.random.SeedGenerator()
+            self.seed_generator = ReplicaSeeds()
 
     def call(self, branch, training=False):
         """Returns the branch [B, ...], zero for the examples dropped."""
@@ -127,7 +128,7 @@ class PatchDropout(keras.layers.Layer):
         super().__init__(**kwargs)
         self.rate, self.first = rate, first
         if rate:
-            self.seed_generator = keras.random.SeedGenerator()
+            self.seed_generator = ReplicaSeeds()
 
     def call(self, tokens, training=False):
         """Returns tokens [..., N', D]."""
@@ -253,7 +254,7 @@ class FactorizedSelfAttentionBlock(keras.layers.Layer):
                 name=f"MultiHeadDotProductAttention_{axis}",
                 dtype=policy,
             )
-            self.dropouts[axis] = keras.layers.Dropout(dropout)
+            self.dropouts[axis] = Dropout(dropout)
         self.mlp_norm = LayerNorm(layer_norm_epsilon, name="LayerNorm_mlp")
         self.mlp = MlpBlock(mlp_dim, dropout, gelu=gelu, name="MlpBlock", dtype=policy)
 

@@ -15,7 +15,11 @@ _logger = logging.getLogger("vivit.train")
 
 
 class Checkpoints:
-    """The checkpoints of one training run in a folder of its own."""
+    """The checkpoints of one training run in a folder of its own.
+
+    Attributes:
+      step: The step that the last checkpoint, restored or saved, is of; 0 for none.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Checkpoints:
         own = folder if chief else tempfile.mkdtemp()
         self._own = own
         self._steps = tf.train.CheckpointManager(self._all, own, max_to_keep=2, checkpoint_name="step")
+        self.step = 0
 
     def restore(self) -> int:
         """Restores the last checkpoint, if there is one; returns the number of finished steps."""
@@ -52,11 +57,13 @@ class Checkpoints:
         if last:
             self._all.restore(last).assert_consumed()
             _logger.info("going on from step %d", self._optimizer.iterations.numpy())
-        return int(self._optimizer.iterations.numpy())
+        self.step = int(self._optimizer.iterations.numpy())
+        return self.step
 
     def save(self, step: int) -> None:
         """Saves the run after a step, and removes all but the last two checkpoints."""
         self._steps.save(checkpoint_number=step)
+        self.step = step
 
     def restore_finished(self) -> bool:
         """Restores the weights of a finished run; returns whether there are any."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from models.clips import augment, input_pipeline
 from models.clips.input_pipeline import Source
-from models.training import losses
+from models.training import losses, termination
 from models.training.checkpoints import Checkpoints
 from models.training.config import PaceConfig, WeightsConfig
 from models.training.groups import apply_groups
@@ -21,11 +22,17 @@ from models.training.optimizers import build_optimizer
 from models.training.progress import WAIT, Progress
 from models.training.selection.best import BestWeights
 from models.training.standardise import Moments, PlainHead, StandardisedHead
-from models.training.steps import score_step, train_step
+from models.training.steps import WEIGHT_NORM, score_step, train_step
 from models.training.strategies import host_seed, is_chief, num_hosts
 
 # Clips that TensorBoard shows.
 _SHOWN_CLIPS = 4
+# What must be finite, in the order in which a step computes it.
+_FINITE = {
+    "loss": "the loss",
+    "gradient_norm": "the gradient's norm",
+    WEIGHT_NORM: "the norm of the updated weights",
+}
 _logger = logging.getLogger("vivit.train")
 
 
@@ -82,10 +89,12 @@ def train_steps(
       moments: With `config.train.standardise`, those of the features that the head was fitted to, if it was.
 
     Yields:
-      The last step of each execution, counted from 1, and the metrics of its n steps, [n] each.
+      The last step of each execution, counted from 1, and the metrics of its n steps, [n] each; a run that goes on from
+      where an evaluation was due yields that step first, without metrics.
 
     Raises:
-      TrainingError: If the loss is not finite; names the step and the clips.
+      TrainingError: If loss, gradient or update is not finite; names the step and the clips, and saves none of it.
+        Or if SIGTERM was received, see `termination`: all steps are saved.
       ValueError: If a group of weights is empty, see `rules_of`.
     """
     total = config.train.total_steps(train_clips.count)
@@ -118,32 +127,55 @@ def train_steps(
     )  # fmt: skip
     progress.show(first, _preview(train_clips, config, first))
 
-    pauses = (eval_every, judge_every, pace.checkpoint_steps, pace.steps_per_execution)
-    for step, steps in executions(first, total, pauses):
-        metrics = {name: values.numpy() for name, values in learn(batches, tf.constant(steps)).items()}
-        wrong = np.flatnonzero(~np.isfinite(metrics["loss"]))
-        if wrong.size:
-            at = step - steps + int(wrong[0]) + 1
-            ids = ", ".join(_ids_at(at, train_clips, config, num_hosts(strategy)))
-            raise TrainingError(f"the loss is {metrics['loss'][wrong[0]]} at step {at}; the clips of the batch: {ids}")
-        progress.add(metrics)
-        if step == total:
-            # With a moving average, the average is what is evaluated and exported.
-            optimizer.finalize_variable_values(model.trainable_variables)
-        elif step % pace.checkpoint_steps == 0:
-            kept.save(step)
-        evaluating = step % eval_every == 0 or step == total
+    def look(step: int, trained: int) -> bool:
+        """Reports a step, `trained` steps after the last one, and evaluates what is due; returns whether to go on."""
+        evaluating = step == total or (trained and step % eval_every == 0)
         progress.report(step, now=evaluating)
-        if evaluating:
-            progress.evaluated(step, *evaluate(), train_clips.classes)
-        going_on = True
-        if best and (step % judge_every == 0 or step == total):
+        judging = best and (step == total or step % judge_every == 0)
+        if not (evaluating or judging):
+            return True
+        with optimizer.averaged():
+            if evaluating:
+                progress.evaluated(step, *evaluate(), train_clips.classes)
+            if not judging:
+                return True
             averages, _ = evaluate_held()
             progress.held_out(step, averages)
-            going_on = best.judge(step, averages)
-        yield step, metrics
-        if not going_on:
-            break
+            return best.judge(step, averages)
+
+    pauses = (eval_every, judge_every, pace.checkpoint_steps, pace.steps_per_execution)
+    # What was due after the step that is saved may have been broken off.
+    unfinished = [(first, 0)] if first == total or (best and first) else []
+    with termination.training():
+        for step, trained in itertools.chain(unfinished, executions(first, total, pauses)):
+            metrics, ending = {}, False
+            if trained:
+                metrics, ending = learn(batches, trained)
+                if wrong := first_not_finite(metrics):
+                    index, what = wrong
+                    at = step - trained + index + 1
+                    ids = ", ".join(_ids_at(at, train_clips, config, num_hosts(strategy)))
+                    message = f"{what} at step {at}; the clips of the batch: {ids}; {_last_good(kept.step)}"
+                    raise TrainingError(message)
+                del metrics[WEIGHT_NORM]
+                progress.add(metrics)
+                if step % pace.checkpoint_steps == 0 or step == total:
+                    kept.save(step)
+            try:
+                if ending:
+                    raise termination.EndAskedError
+                going_on = look(step, trained)
+            except termination.EndAskedError as error:
+                if kept.step < step:
+                    kept.save(step)
+                progress.close()
+                message = f"SIGTERM: training ends after step {step} of {total}; {_last_good(step)}"
+                raise TrainingError(message) from error
+            yield step, metrics
+            if not going_on:
+                break
+    # With a moving average, the average is what is exported.
+    optimizer.finalize_variable_values(model.trainable_variables)
     progress.close()
     if best and chief:
         best.restore()
@@ -151,6 +183,27 @@ def train_steps(
     kept.finish()
     if best:
         best.remove()
+
+
+def first_not_finite(metrics: Mapping[str, np.ndarray]) -> tuple[int, str] | None:
+    """The first of n steps whose loss, gradient or update is not finite: its index, and what is wrong in words.
+
+    An infinite norm of finite gradients counts: clipped by it, they would be zero.
+
+    Args:
+      metrics: "loss", "gradient_norm" (before clipping) and `WEIGHT_NORM` (after the update), [n] each.
+    """
+    found = {words: metrics[name] for name, words in _FINITE.items()}
+    wrong = [(int(np.argmin(np.isfinite(values))), words) for words, values in found.items()]
+    wrong = [(index, words) for index, words in wrong if not np.isfinite(found[words][index])]
+    if not wrong:
+        return None
+    index, words = min(wrong, key=lambda one: one[0])
+    return index, f"{words} is {found[words][index]}"
+
+
+def _last_good(step: int) -> str:
+    return f"step {step} is saved, and the same command goes on from there" if step else "no step is saved yet"
 
 
 def executions(first: int, total: int, pauses: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -201,7 +254,7 @@ def _ids_at(step: int, train_clips: Split, config: WeightsConfig, hosts: int) ->
 
 
 def _learner(model, optimizer, head, strategy, config: WeightsConfig, train_clips: Split):
-    """A compiled function that trains n steps and returns their metrics, [n] each."""
+    """A function that trains n steps and returns their metrics, [n] each, and whether training has to end."""
     train = config.train
     step = train_step(
         model,
@@ -224,7 +277,7 @@ def _learner(model, optimizer, head, strategy, config: WeightsConfig, train_clip
         return tf.nest.map_structure(lambda *values: values[0], *metrics) | {WAIT: waited}
 
     @tf.function
-    def learn(batches, steps):
+    def execute(batches, steps):
         names = sorted(one.get_concrete_function(batches).structured_outputs)
         rows = tf.TensorArray(tf.float32, size=steps, element_shape=[len(names)])
         for index in tf.range(steps):
@@ -232,12 +285,25 @@ def _learner(model, optimizer, head, strategy, config: WeightsConfig, train_clip
             rows = rows.write(index, tf.stack([metrics[name] for name in names]))
         return dict(zip(names, tf.unstack(rows.stack(), num=len(names), axis=1), strict=True))
 
+    @tf.function
+    def on_any_host(here):
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(here,)), axis=None) > 0
+
+    def learn(batches, steps):
+        metrics = {name: values.numpy() for name, values in execute(batches, tf.constant(steps)).items()}
+        ending = termination.asked()
+        # Hosts have to end after the same step: one that ended alone would leave the others waiting for it.
+        if num_hosts(strategy) > 1:
+            ending = bool(on_any_host(tf.constant(float(ending))))
+        return metrics, ending
+
     return learn
 
 
 def _evaluator(model, head, strategy, config: WeightsConfig, eval_clips: Split):
     """A function that returns averages by name, and a confusion matrix for each head, on the centre view."""
-    score = score_step(model, head)
+    # Several hosts go through an evaluation together.
+    score, alone = score_step(model, head), num_hosts(strategy) == 1
 
     def batches_of_host(context, batch_size):
         return input_pipeline.score_dataset(
@@ -259,6 +325,8 @@ def _evaluator(model, head, strategy, config: WeightsConfig, eval_clips: Split):
     def evaluate() -> tuple[dict[str, float], dict[str, np.ndarray]]:
         sums, counts = collections.Counter(), collections.Counter()
         for batch in batches:
+            if alone:
+                termination.end_if_asked()
             for name, (total, count) in score_all(batch).items():
                 sums[name] = sums[name] + total.numpy()
                 counts[name] += float(count)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 import keras
@@ -53,6 +54,8 @@ class OptimizerConfig(GroupsConfig):
       max_grad_norm: Gradients are clipped to this global norm by `clip_by_global_norm`; None is off.
       clip_per_replica: Clip each replica's gradient before the mean over all, as the reference does (spec §5).
       ema: Decay of the moving average of weights, in (0, 1); None keeps none.
+      ema_warmup: Let the decay grow with step t, min(ema, (1 + t) / (10 + t)), so that short runs forget the first
+        weights, too (as `num_updates` of TensorFlow's ExponentialMovingAverage).
     """
 
     name: OptimizerName = "momentum"
@@ -65,6 +68,7 @@ class OptimizerConfig(GroupsConfig):
     max_grad_norm: float | None = 1.0
     clip_per_replica: bool = False
     ema: float | None = None
+    ema_warmup: bool = False
 
     def __post_init__(self):
         GroupsConfig.__post_init__(self)
@@ -81,6 +85,8 @@ class OptimizerConfig(GroupsConfig):
             raise ValueError(f"OptimizerConfig.max_grad_norm must be above 0 or None, got {self.max_grad_norm}.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"OptimizerConfig.ema must be in (0, 1) or None, got {self.ema}.")
+        if self.ema_warmup and self.ema is None:
+            raise ValueError("OptimizerConfig.ema_warmup is of the moving average; set OptimizerConfig.ema as well.")
 
 
 @keras.saving.register_keras_serializable(package="vivit")
@@ -122,18 +128,20 @@ class CompoundSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _WeightByWeight:
-    """A Keras optimizer's part that gives each weight a rate and a decay of its own.
+    """A Keras optimizer's part: each weight has a rate and a decay of its own, and their average may warm up.
 
     Args:
       kernel_decay: Decay, per unit of learning rate, of weights whose name contains "kernel".
       rates: Factors of the learning rate by a weight's path; 1 where it is not in there.
       decays: In place of `kernel_decay`, by a weight's path; weights that are no kernels have none either way.
+      ema_warmup: As in `OptimizerConfig`.
       **kwargs: The optimizer's own.
     """
 
-    def __init__(self, *, kernel_decay=0.0, rates=None, decays=None, **kwargs):
+    def __init__(self, *, kernel_decay=0.0, rates=None, decays=None, ema_warmup=False, **kwargs):
         super().__init__(**kwargs)
         self.kernel_decay, self.rates, self.decays = kernel_decay, rates or {}, decays or {}
+        self.ema_warmup = ema_warmup
 
     def build(self, variables):
         """Looks up the factor and the decay of each variable."""
@@ -153,7 +161,32 @@ class _WeightByWeight:
     def get_config(self):
         """The constructor's arguments."""
         own = {"kernel_decay": self.kernel_decay, "rates": dict(self.rates), "decays": dict(self.decays)}
-        return super().get_config() | own
+        return super().get_config() | own | {"ema_warmup": self.ema_warmup}
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, outside of replicas, the weights are their moving average, if there is one."""
+        self._swap_averages()
+        try:
+            yield
+        finally:
+            self._swap_averages()
+
+    def _swap_averages(self):
+        if self.use_ema:
+            for variable, average in zip(self._trainable_variables, self._model_variables_moving_average, strict=True):
+                value = ops.copy(variable)
+                variable.assign(average)
+                average.assign(value)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        if not self.ema_warmup:
+            super()._update_model_variables_moving_average(trainable_variables)
+            return
+        step = ops.cast(self.iterations, "float32")
+        decay = ops.minimum(self.ema_momentum, (1 + step) / (10 + step)) * ops.cast(step > 0, "float32")
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            average.assign(decay * average + (1 - decay) * variable)
 
 
 @keras.saving.register_keras_serializable(package="vivit")
@@ -221,7 +254,7 @@ def build_optimizer(
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     own = {"loss_scale_factor": None if replicas == 1 else float(replicas)}
     if config.ema is not None:
-        own |= {"use_ema": True, "ema_momentum": config.ema}
+        own |= {"use_ema": True, "ema_momentum": config.ema, "ema_warmup": config.ema_warmup}
     own |= {
         "kernel_decay": config.weight_decay,
         "rates": {path: rule.rate for path, rule in rules.items() if rule.rate != 1},

@@ -6,6 +6,7 @@ functions return a value per example, so that sums over batches, devices and sli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -41,6 +42,30 @@ def joint_labels(labels: Mapping[str, tf.Tensor], classes: Mapping[str, int]) ->
     return index
 
 
+def jointly_correct(logits: Mapping[str, tf.Tensor], labels: Mapping[str, tf.Tensor], k: int = 1) -> tf.Tensor:
+    """Whether each combination of labels is among the k that `joint_scores` finds most probable: float32 [B], 0 or 1.
+
+    As `correct` of all combinations, none of which but k * k are formed: the k best are made of each head's k best
+    classes. Only different products that float32 rounds to the same number may be taken in another order.
+    """
+    label = joint_labels({head: labels[head] for head in logits}, {head: logits[head].shape[-1] for head in logits})
+    joint, index = tf.ones_like(label, tf.float32)[:, tf.newaxis], tf.zeros_like(label)[:, tf.newaxis]
+    for head in logits.values():
+        scores = tf.nn.softmax(tf.cast(head, tf.float32))
+        classes = _best(scores, k)
+        pairs = joint[:, :, tf.newaxis] * tf.gather(scores, classes, batch_dims=1)[:, tf.newaxis]
+        joint = tf.reshape(pairs, [-1, pairs.shape[1] * pairs.shape[2]])
+        index = tf.reshape(index[:, :, tf.newaxis] * head.shape[-1] + classes[:, tf.newaxis], [-1, joint.shape[1]])
+        kept = _best(joint, k)
+        joint, index = (tf.gather(values, kept, batch_dims=1) for values in (joint, index))
+    return tf.cast(tf.reduce_any(index == label[:, tf.newaxis], axis=-1), tf.float32)
+
+
+def _best(scores: tf.Tensor, k: int) -> tf.Tensor:
+    """Positions of the k highest of scores [B, N], in order of position: int32 [B, min(k, N)]."""
+    return tf.sort(tf.math.top_k(scores, min(k, scores.shape[-1]))[1])
+
+
 def metrics(
     logits: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor], mask: tf.Tensor | None = None
 ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
@@ -61,20 +86,19 @@ def metrics(
     labels = {head: tf.argmax(target, axis=-1, output_type=tf.int32) for head, target in targets.items()}
     result = {}
 
-    def add_accuracies(prefix, scores, label):
-        result[f"{prefix}accuracy"] = (tf.reduce_sum(correct(scores, label) * weights), count)
-        if scores.shape[-1] >= TOP_K:
-            result[f"{prefix}accuracy_top_5"] = (tf.reduce_sum(correct(scores, label, TOP_K) * weights), count)
+    def add_accuracies(prefix, classes, is_correct, *of):
+        result[f"{prefix}accuracy"] = (tf.reduce_sum(is_correct(*of) * weights), count)
+        if classes >= TOP_K:
+            result[f"{prefix}accuracy_top_5"] = (tf.reduce_sum(is_correct(*of, TOP_K) * weights), count)
 
     loss_sums = []
     for head in logits:
         prefix = f"{head}_" if len(logits) > 1 else ""
-        add_accuracies(prefix, logits[head], labels[head])
+        add_accuracies(prefix, logits[head].shape[-1], correct, logits[head], labels[head])
         loss_sums.append(losses.softmax_cross_entropy(logits[head], targets[head], mask=mask) * count)
         result[f"{prefix}loss"] = (loss_sums[-1], count)
     if len(logits) > 1:
-        ordered = {head: labels[head] for head in logits}
-        joint = joint_labels(ordered, {head: logits[head].shape[-1] for head in logits})
-        add_accuracies("-".join(logits) + "_", joint_scores(logits), joint)
+        combinations = math.prod(head.shape[-1] for head in logits.values())
+        add_accuracies("-".join(logits) + "_", combinations, jointly_correct, logits, labels)
         result["total_loss"] = (tf.add_n(loss_sums), count * len(logits))
     return result

@@ -19,6 +19,8 @@ from models.training.progress import RATE
 from models.training.standardise import PlainHead
 
 Batch = Mapping[str, tf.Tensor]
+# The global norm of the trained weights after a step, which tells whether the update was finite.
+WEIGHT_NORM = "weight_norm"
 
 
 def train_step(
@@ -33,7 +35,7 @@ def train_step(
     jit_compile: bool = False,
     head: PlainHead | None = None,
 ) -> Callable[[Batch], dict[str, tf.Tensor]]:
-    """A step that updates the weights, and returns the loss, accuracies, the gradient's norm and the rate.
+    """A step that updates the weights, and returns the loss, accuracies, the rate, and norms of gradient and weights.
 
     Args:
       model, optimizer: Made in the strategy's scope; the optimizer is built.
@@ -80,6 +82,7 @@ def train_step(
         # The rate of this step: the update counts one more.
         averages[RATE] = tf.convert_to_tensor(optimizer.learning_rate)
         averages["gradient_norm"] = update(optimizer, gradients, model.trainable_variables, clipping)
+        averages[WEIGHT_NORM] = tf.linalg.global_norm(variables)
         return averages
 
     return step

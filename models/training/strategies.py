@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from typing import Literal
@@ -24,20 +25,59 @@ def build_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
         there are several, else one device.
 
     Raises:
-      ValueError: "tpu" where there is none, "multi_worker" where TF_CONFIG names no workers.
+      ValueError: As `check_strategy`, or if a TPU cannot be reached.
     """
+    check_strategy(name)
     if name == "auto":
         name = _found()
     if name == "tpu":
         return _tpu()
     if name == "multi_worker":
-        if not _workers():
-            raise ValueError("strategy 'multi_worker' wants TF_CONFIG with the cluster's workers and this one's task")
         return tf.distribute.MultiWorkerMirroredStrategy()
     if name == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
+
+
+def check_strategy(name: StrategyName, devices: str = "/dev") -> None:
+    """Looks for what a strategy needs; starts nothing.
+
+    Args:
+      name: As in `build_strategy`.
+      devices: Folder of this machine's device files.
+
+    Raises:
+      ValueError: "tpu" where there is none, "multi_worker" where TF_CONFIG names no workers, "mirrored" where there is
+        one device; "auto" or "mirrored" where there is an accelerator that TensorFlow does not see.
+    """
+    tpus = glob.glob(os.path.join(devices, "accel[0-9]*"))
+    sees_tpu = bool(tf.config.list_physical_devices("TPU"))
+    if name == "multi_worker" and not _workers():
+        raise ValueError("strategy 'multi_worker' wants TF_CONFIG with the cluster's workers and this one's task")
+    # Newer TPUs are among the devices of vfio, which other devices may use.
+    if name == "tpu" and not (tpus or sees_tpu or "TPU_NAME" in os.environ or os.path.exists(f"{devices}/vfio")):
+        raise ValueError(
+            "strategy 'tpu': no TPU can be reached: this machine has none, and TPU_NAME names none; "
+            "set TPU_NAME, or strategy 'auto'"
+        )
+    if name not in ("auto", "mirrored") or _found() in ("tpu", "multi_worker"):
+        return
+    if tpus and not sees_tpu:
+        raise ValueError(
+            f"strategy {name!r}: this machine has a TPU ({min(tpus)}) that TensorFlow does not see: install libtpu "
+            "with TensorFlow for TPUs and set strategy 'tpu', or set strategy 'one' to train without it"
+        )
+    gpus = glob.glob(os.path.join(devices, "nvidia[0-9]*"))
+    sees_gpu = bool(tf.config.list_physical_devices("GPU"))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if gpus and not sees_gpu and not hidden:
+        raise ValueError(
+            f"strategy {name!r}: this machine has a GPU ({min(gpus)}) that TensorFlow does not see: install "
+            "tensorflow[and-cuda] in place of tensorflow, or set strategy 'one' to train on the CPU"
+        )
+    if name == "mirrored" and not sees_gpu and len(tf.config.list_logical_devices("CPU")) == 1:
+        raise ValueError("strategy 'mirrored': this machine has no GPU, and one CPU device; set strategy 'auto'")
 
 
 def _found() -> StrategyName:

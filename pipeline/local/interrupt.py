@@ -1,4 +1,7 @@
-"""Ctrl-C in a run: Beam makes an error of its own of it, and its threads go on for as long as their work takes."""
+"""Ctrl-C in a run: Beam makes an error of its own of it, and its threads go on for as long as their work takes.
+
+SIGTERM lets the Trainer, which is one of these threads, save its step first.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+
+from models.training import termination
 
 STATUS = 130
 # A step that has not ended by then is left as if it were killed, which every step survives.
@@ -40,7 +45,8 @@ def stoppable(say_what_is_kept: Callable[[], None]) -> Iterator[None]:
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield
+        with termination.listening():
+            yield
     except BaseException as error:
         if not pressed.is_set():
             raise

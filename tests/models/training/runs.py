@@ -20,7 +20,9 @@ from models.checkpoints.pretrained import ModelConfig, build_model
 from models.clips import input_pipeline
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig
+from models.training import termination
 from models.training.config import PaceConfig, TrainConfig, WeightsConfig
+from models.training.loop import TrainingError
 from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from models.training.phases import train
 from models.training.strategies import build_strategy
@@ -92,6 +94,26 @@ def run(folder: Path, output: Path, config: RunConfig = CONFIG, *, executions: i
     )  # fmt: skip
     collections.deque(itertools.islice(steps, executions), maxlen=0)
     return model
+
+
+def run_and_listen(folder: Path, output: Path, config: RunConfig) -> None:
+    """A run in a process forked for it: writes ``<output>.log`` and ``weights.npz``, and ends as a step does."""
+    with open(f"{output}.log", "a", buffering=1) as log:
+        logging.basicConfig(level=logging.INFO, stream=log, force=True)
+        output.mkdir(exist_ok=True)
+        try:
+            with termination.listening():
+                model = run(folder, output, config)
+        except TrainingError as error:
+            print(f"vivit: {error}", file=log)
+            sys.exit(1)
+        np.savez(output / "weights.npz", *[variable.numpy() for variable in model.weights])
+
+
+def listen_main() -> None:
+    """`run_and_listen` with the arguments of this process."""
+    folder, output, config = sys.argv[1:]
+    run_and_listen(Path(folder), Path(output), settings.from_json(RunConfig, config))
 
 
 def scalars(output: Path) -> dict[str, dict[int, float]]:

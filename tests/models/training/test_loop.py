@@ -174,15 +174,16 @@ def test_runs_of_steps_end_at_every_multiple_of_a_pause():
     assert list(executions(14, 14, (5,))) == []
 
 
-def test_a_loss_that_is_not_finite_names_the_step_and_its_clips(clips, tmp_path):
+def test_weights_that_are_not_finite_name_the_step_and_its_clips(clips, tmp_path):
     diverging = with_settings(
         train__optimizer__schedule__base_learning_rate="1e30",
         train__optimizer__max_grad_norm="null",
         train__steps_per_execution="4",
     )
-    with pytest.raises(TrainingError, match=r"the loss is nan at step (\d+); the clips of the batch: (.+)") as error:
+    wanted = r"updated weights is inf at step (\d+); the clips of the batch: (.+); no step is saved yet"
+    with pytest.raises(TrainingError, match=wanted) as error:
         training_runs.run(clips, tmp_path, diverging)
-    step, ids = re.search(r"step (\d+); the clips of the batch: (.+)", str(error.value)).groups()
+    step, ids = re.search(wanted, str(error.value)).groups()
     source = input_pipeline.transformed_source([str(path) for path in clips.glob("*.gz")], ("verb",), "raw")
     batches = input_pipeline.train_dataset(
         source, clip=diverging.clip, augmentation=diverging.augment, batch_size=4, num_examples=24, seed=0
@@ -192,11 +193,15 @@ def test_a_loss_that_is_not_finite_names_the_step_and_its_clips(clips, tmp_path)
     assert newest(tmp_path) < int(step)
 
 
-def test_the_average_of_the_weights_is_what_comes_out(clips, tmp_path):
+def test_the_average_of_the_weights_is_what_is_evaluated_and_what_comes_out(clips, tmp_path):
     """With decay 1 - 1e-7 the average stays where it began: at the weights after the first step."""
-    still = with_settings(train__optimizer__ema="0.9999999", train__epochs="2")
+    still = with_settings(train__optimizer__ema="0.9999999", train__epochs="2", train__eval_epochs="0.5")
     first = with_settings(train__epochs="0.17")
     averaged = training_runs.run(clips, tmp_path / "ema", still)
+    evaluated = training_runs.scalars(tmp_path / "ema")
+    assert len(evaluated["eval/loss"]) == 4
+    assert np.ptp(list(evaluated["eval/loss"].values())) < 1e-5
+    assert np.ptp(list(evaluated["train/loss"].values())) > 1e-3
     assert first.train.total_steps(24) == 1
     # The schedule starts at a rate of 0, so the weights after the first step are those of the beginning.
     begun = training_runs.run(clips, tmp_path / "first", first)

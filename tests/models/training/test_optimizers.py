@@ -115,6 +115,31 @@ def test_averaged_weights_are_kept_on_request():
     np.testing.assert_allclose(bias, 0.5 * updated + 0.5 * updated, rtol=1e-6)
 
 
+def test_the_average_warms_up_on_request():
+    config = OptimizerConfig(ema=0.7, ema_warmup=True, schedule=ScheduleConfig(0.1, 0.0), max_grad_norm=None)
+    optimizer, variable = optimizers.build_optimizer(config, 100), keras.Variable([1.0, 2.0], name="kernel")
+    optimizer.build([variable])
+    average = 0.0
+    for step in range(40):
+        optimizer.apply([tf.constant([0.3, -0.1])], [variable])
+        decay = min(0.7, (1 + step) / (10 + step)) if step else 0.0
+        average = decay * average + (1 - decay) * variable.numpy()
+    weights = variable.numpy()
+    with optimizer.averaged():
+        np.testing.assert_allclose(variable.numpy(), average, rtol=1e-5)
+        assert np.abs(average - weights).max() > 0.01
+    np.testing.assert_array_equal(variable.numpy(), weights)
+    optimizer.finalize_variable_values([variable])
+    np.testing.assert_allclose(variable.numpy(), average, rtol=1e-5)
+
+
+def test_without_an_average_weights_stay_what_they_are():
+    optimizer, variable = optimizers.build_optimizer(OptimizerConfig(), 10), keras.Variable([1.0], name="kernel")
+    optimizer.build([variable])
+    with optimizer.averaged():
+        assert variable.numpy() == [1.0]
+
+
 def test_clipping_scales_to_the_global_norm_and_reports_it():
     clipped, norm = optimizers.clip_by_global_norm([tf.constant([3.0]), tf.constant([4.0])], 1.0)
     assert float(norm) == 5.0

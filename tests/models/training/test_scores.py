@@ -1,6 +1,7 @@
 """models.training.scores: what the golden cases (test_parity_training) do not fix."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from models.training import scores
@@ -39,3 +40,28 @@ def test_metrics_run_in_a_graph_of_any_batch_size():
     rng = np.random.RandomState(0)
     result = graph(rng.randn(5, 6).astype(np.float32), rng.randn(5, 7).astype(np.float32))
     assert [float(value) for value in result["noun-verb_accuracy"]] == [5.0, 5.0]
+
+
+@pytest.mark.parametrize("classes", [(7, 9), (3, 4), (4, 3, 6)])
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_best_combinations_are_those_of_all_combinations(classes, k):
+    rng = np.random.RandomState(k)
+    heads = {f"head{index}": count for index, count in enumerate(classes)}
+    # Some heads are equal over classes: of equals, the first wins.
+    logits = {head: tf.constant(np.round(rng.randn(300, count)), tf.float32) for head, count in heads.items()}
+    labels = {head: tf.constant(rng.randint(count, size=300)) for head, count in heads.items()}
+    found = scores.jointly_correct(logits, labels, k)
+    of_all = scores.correct(scores.joint_scores(logits), scores.joint_labels(labels, heads), k)
+    assert 0 < float(tf.reduce_sum(of_all)) < 300
+    np.testing.assert_array_equal(found, of_all)
+
+
+def test_no_step_forms_all_combinations():
+    """The largest tensor of EPIC-KITCHENS' two heads is the logits themselves."""
+    nouns, verbs = tf.TensorSpec([8, 300]), tf.TensorSpec([8, 97])
+    graph = tf.function(
+        lambda noun, verb: scores.metrics({"noun": noun, "verb": verb}, {"noun": noun, "verb": verb}),
+        input_signature=[nouns, verbs],
+    ).get_concrete_function()
+    sizes = [tensor.shape.num_elements() for operation in graph.graph.get_operations() for tensor in operation.outputs]
+    assert max(filter(None, sizes)) == 8 * 300
