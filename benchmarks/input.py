@@ -15,9 +15,10 @@ import tensorflow as tf
 from components.ingest.memory import keep_memory_flat
 from models.clips import augment, input_pipeline, sampling
 from models.clips.augment import AugmentConfig
-from models.clips.input_pipeline import Source
 from models.clips.sampling import ClipConfig
+from models.clips.source import Source
 from schemas import features
+from schemas.clip_index import IndexedClip, index_name, write_indexed
 
 _WARM_UP_CLIPS = 200
 _DECODED_CLIPS = 32
@@ -70,10 +71,7 @@ def bench_input(
       rounds: Turns. The first half of each is not timed: it uses up batches made during the other's turn.
     """
     keep_memory_flat()
-    labels, *_ = source.count_labels().values()
-    training = input_pipeline.train_dataset(
-        source, clip=clip, augmentation=augmentation, batch_size=batch_size, num_examples=sum(labels.values()), seed=0
-    )
+    training = input_pipeline.train_dataset(source, clip=clip, augmentation=augmentation, batch_size=batch_size, seed=0)
     batches, decoded = iter(training), iter(_bare_decode(source, clip))
     for elements, each in ((decoded, 1), (batches, batch_size)):
         for _ in range(-(-_WARM_UP_CLIPS // each)):
@@ -97,7 +95,7 @@ def bench_input(
 
 
 def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 32, size: tuple[int, int] = (256, 340)) -> Source:
-    """Writes clips of moving noise, about as hard to decode as photographs, as Transform does; returns their source.
+    """Writes clips of moving noise, about as hard to decode as photographs, with indexes; returns their source.
 
     Args:
       folder: Where four files are written.
@@ -106,12 +104,16 @@ def write_bench_clips(folder: Path, *, count: int = 64, frames: int = 32, size: 
       size: (height, width) in pixels.
     """
     rng = np.random.default_rng(0)
-    shards = [str(folder / f"bench-{shard:05d}-of-00004.gz") for shard in range(4)]
-    for shard, path in enumerate(shards):
-        with tf.io.TFRecordWriter(path, features.COMPRESSION) as writer:
-            for index in range(shard, count, 4):
-                writer.write(_bench_example(f"clip{index}", natural_noise(rng, size), frames))
-    return input_pipeline.transformed_source(shards, [_HEAD], "jpeg")
+    indexes = []
+    for shard in range(4):
+        path = str(folder / f"bench-{shard:05d}-of-00004.tfrecord")
+        indexes.append(index_name(path))
+        names = (f"clip{number}" for number in range(shard, count, 4))
+        clips = (
+            IndexedClip(_bench_example(name, natural_noise(rng, size), frames), name, {_HEAD: 0}) for name in names
+        )
+        write_indexed(path, indexes[-1], clips)
+    return input_pipeline.transformed_source(indexes, [_HEAD], "jpeg")
 
 
 def natural_noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -134,7 +136,6 @@ def _bench_example(clip_id: str, image: np.ndarray, frames: int) -> bytes:
         features.CLIP_ID: strings([clip_id.encode()]),
         features.CLIP_GROUP: strings([clip_id.encode()]),
         features.CLIP_FRAMES: strings(encoded),
-        features.label_id_key(_HEAD): tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
     }
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
@@ -142,7 +143,7 @@ def _bench_example(clip_id: str, image: np.ndarray, frames: int) -> bytes:
 def _bare_decode(source: Source, clip: ClipConfig) -> tf.data.Dataset:
     """Decodes sampled frames from memory in a parallel map and keeps a number of each; an element is a clip's T."""
 
-    def sample(serialised):
+    def sample(_, serialised):
         frames, _ = source.parse(serialised)
         return tf.gather(frames, sampling.train_indices(tf.shape(frames)[0], clip, tf.constant([0, 0])))
 

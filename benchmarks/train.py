@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from models.checkpoints.pretrained import build_model
 from models.clips import input_pipeline
-from models.clips.input_pipeline import Source
+from models.clips.source import Source
 from models.training.config import PaceConfig, WeightsConfig
 from models.training.groups import apply_groups
 from models.training.loop import Split, train_steps
@@ -109,7 +109,6 @@ def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[
         clip=config.clip,
         augmentation=config.augment,
         batch_size=config.train.batch_size,
-        num_examples=training_clips.count,
         seed=config.train.seed,
     )
     batch = {name: value for name, value in next(iter(batches)).items() if name not in ("id", "group")}

@@ -33,6 +33,7 @@ from components.storage.code_version import code_version, is_ours
 from pipeline import settings
 from pipeline.beam import ingest_args, step_args
 from pipeline.data import PreparedData
+from pipeline.nodes.clip_transform import ClipTransform
 from pipeline.recipe import Recipe
 from schemas import features
 
@@ -108,7 +109,7 @@ def _nodes(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     ).with_id("ExampleValidator")
 
-    transform = Transform(
+    transform = ClipTransform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="pipeline.nodes.transform.preprocessing_fn",
@@ -116,7 +117,7 @@ def _nodes(
         disable_statistics=True,
         # Nobody reads it; and in a bucket a folder that holds nothing is not there, so that no run would be cached.
         disable_analyzer_cache=True,
-    )
+    ).with_id("Transform")
     transform.add_upstream_node(example_validator)
 
     trainer = Trainer(

@@ -1,8 +1,8 @@
 """The data contract: the only place where a feature key is spelt.
 
 A raw example is one clip, as written by VideoExampleGen: a ``tf.train.Example`` whose frames are JPEG bytes in time
-order. A transformed example is the same clip after Transform: class names became ids, and the frames are stored as the
-configured `Storage` says.
+order. Training reads it as it is, or, with storage "raw", a copy whose frames are decoded; Transform turns class names
+into ids, which stand in the index of the clips.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import tensorflow as tf
 
-# Raw and transformed examples.
+# Raw examples, and those of storage "raw".
 CLIP_ID = "clip/id"
 CLIP_FRAMES = "clip/frames"
 CLIP_GROUP = "clip/group"
@@ -30,7 +30,7 @@ SLICE_PREFIX = "slice/"
 # The head of a data set with one plain `label` column.
 DEFAULT_HEAD = "label"
 
-# How files of raw and of transformed examples are compressed; TFX writes them so.
+# How files of raw examples are compressed; TFX writes them so.
 COMPRESSION = "GZIP"
 
 Storage = Literal["jpeg", "raw"]
@@ -43,7 +43,7 @@ def label_key(head: str) -> str:
 
 
 def label_id_key(head: str) -> str:
-    """Key of the class id of one head in a transformed example, and of the label that TFMA reads."""
+    """Key of the class id of one head in what Transform gives, and of the label that TFMA reads."""
     return f"label_id/{head}"
 
 
@@ -115,16 +115,23 @@ def label_spec(heads: Iterable[str]) -> dict[str, tf.io.FixedLenFeature]:
     return {label_key(head): tf.io.FixedLenFeature([], tf.string) for head in heads}
 
 
-def transformed_spec(heads: Iterable[str], storage: Storage) -> dict:
-    """Parsing spec of a transformed example.
+def stored_spec(storage: Storage) -> dict:
+    """Parsing spec of what training reads of a clip, by the form in which its frames are stored.
 
-    ``clip/frames`` is a sparse list of JPEG bytes with storage "jpeg", and one serialised uint8 tensor
-    [T, H, W, 3] with storage "raw".
+    ``clip/frames`` is a sparse list of JPEG bytes with storage "jpeg", as the ingest wrote it, and one serialised uint8
+    tensor [T, H, W, 3] with storage "raw". The class ids are in the index, see `schemas.clip_index`.
     """
     frames = tf.io.VarLenFeature(tf.string) if storage == "jpeg" else tf.io.FixedLenFeature([], tf.string)
     return {
         CLIP_ID: tf.io.FixedLenFeature([], tf.string),
         CLIP_GROUP: tf.io.FixedLenFeature([], tf.string),
         CLIP_FRAMES: frames,
-        **{label_id_key(head): tf.io.FixedLenFeature([], tf.int64) for head in heads},
     }
+
+
+def raw_storage_example(clip_id: str, group: str, frames: bytes) -> tf.train.Example:
+    """Builds the example of one clip with storage "raw"; `frames` is the serialised uint8 tensor [T, H, W, 3]."""
+    example = tf.train.Example()
+    for key, value in ((CLIP_ID, clip_id.encode()), (CLIP_GROUP, group.encode()), (CLIP_FRAMES, frames)):
+        example.features.feature[key].bytes_list.value.append(value)
+    return example

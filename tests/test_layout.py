@@ -38,7 +38,10 @@ MAY_IMPORT = {
         *("components.evaluation", "components.registry", "components.review"),
     },
     # Settings, the recipe and what the terminal shows; the DAG, its data and its runs.
-    "pipeline": {*BELOW_PIPELINE, "pipeline.recipes", "pipeline.plan", "pipeline.local", "pipeline.commands"},
+    "pipeline": {
+        *BELOW_PIPELINE,
+        *("pipeline.recipes", "pipeline.nodes", "pipeline.plan", "pipeline.local", "pipeline.commands"),
+    },
     "pipeline.recipes": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.nodes": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.plan": {*BELOW_PIPELINE, "pipeline"},

@@ -13,6 +13,7 @@ from benchmarks.parity.comparison import Comparison, compare
 from models.clips import augment, colour, images, input_pipeline, randaugment, sampling
 from models.clips import sequence_examples as dmvr
 from models.clips.sampling import ClipConfig, ViewsConfig
+from models.clips.source import indexed_source
 
 NORMALISED, COLOURED = 1e-6, 1e-5
 
@@ -116,8 +117,8 @@ def _records(case: Path) -> Iterator[Comparison]:
         frames, indices, clip_id = dmvr.parse(serialised)
         return frames, {"id": clip_id, "labels": dmvr.label_vector(indices, meta["num_classes"])}
 
-    files = tuple(sorted(str(path) for path in case.glob("*.tfrecord-*")))
-    source = input_pipeline.Source(files, "", parse)
+    files = sorted(str(path) for path in case.glob("*.tfrecord-*"))
+    source = indexed_source([dmvr.index_of(path) for path in files], (), parse)
     for name, settings in meta["cases"].items():
         clip = ClipConfig(settings["num_frames"], settings["stride"], settings["min_resize"], settings["crop"])
         views = ViewsConfig(settings["clips"], 3 if settings["three"] else 1)

@@ -30,6 +30,8 @@ from components.ingest.kept import Kept
 from components.ingest.shards import WriteShards, write_plan
 from components.manifest.reader import Clip
 from components.media.config import part
+from components.storage import folders
+from schemas.clip_index import index_path
 
 INGEST_KEY = "ingest"
 QUARANTINE_KEY = "quarantine"
@@ -96,8 +98,8 @@ class VideoExampleGenExecutor(BaseBeamExecutor):
         config: ExamplesConfig,
         kept: Kept,
     ) -> None:
-        folders = [os.path.join(examples_uri, f"Split-{split}") for split in splits]
-        for folder in (lost_uri, *folders):
+        split_folders = [os.path.join(examples_uri, f"Split-{split}") for split in splits]
+        for folder in (lost_uri, *split_folders):
             tf.io.gfile.makedirs(folder)
         kept.prepare()
         plan = kept.new_file()
@@ -114,8 +116,12 @@ class VideoExampleGenExecutor(BaseBeamExecutor):
         paths = {shard.key: os.path.join(examples_uri, shard.name) for shard in shards}
         kept.release(paths)
         # A killed attempt that wrote to the same URI may have had another plan.
-        for path in {os.path.join(folder, name) for folder in folders for name in tf.io.gfile.listdir(folder)}:
-            if path not in paths.values():
+        written = {*paths.values(), *map(index_path, paths.values())}
+        indexes = [os.path.dirname(index_path(os.path.join(folder, "any"))) for folder in split_folders]
+        for path in {
+            os.path.join(folder, name) for folder in split_folders + indexes for name in folders.names(folder)
+        }:
+            if path not in written:
                 tf.io.gfile.remove(path)
 
 

@@ -35,6 +35,7 @@ from components.media.config import DecodeConfig, LimitConfig, PixelConfig, part
 from components.storage import folders
 from components.storage.code_version import code_version
 from components.storage.record_files import RecordError, framed, is_record, unframed
+from schemas.clip_index import ClipIndex, index_path
 
 _THREADS = 32
 # How the names of files end: of those that are being written, and of the indexes of shards.
@@ -138,7 +139,14 @@ class Kept:
             return None
         return Outcome(**{**index["outcome"], "rows": tuple(index["outcome"]["rows"])})
 
-    def finish(self, shard_key: str, written: str, outcome: Outcome, clips: Mapping[str, tuple[Place, bool]]) -> None:
+    def finish(
+        self,
+        shard_key: str,
+        written: str,
+        outcome: Outcome,
+        clips: Mapping[str, tuple[Place, bool]],
+        examples: ClipIndex,
+    ) -> None:
         """Takes over a written shard.
 
         Args:
@@ -146,11 +154,13 @@ class Kept:
           written: Its file, see `new_file`.
           outcome: What became of its clips.
           clips: Place of each clip by its key, and whether the clip is short.
+          examples: The index that will stand beside the examples.
         """
         path = self._shard(shard_key)
         tf.io.gfile.rename(written, path, overwrite=True)
         index = {"path": path, "fingerprint": fingerprint(path), "limits": self._limits, "clips": clips}
-        _write_index(self._index(shard_key), {**index, "outcome": dataclasses.asdict(outcome)})
+        index |= {"outcome": dataclasses.asdict(outcome), "examples": dataclasses.asdict(examples)}
+        _write_index(self._index(shard_key), index)
 
     def release(self, shards: Mapping[str, str]) -> None:
         """Makes shards examples, and removes what no ingest needs any more.
@@ -161,6 +171,7 @@ class Kept:
         # What takes room comes first: when a step fails, TFX removes its examples.
         for key, path in shards.items():
             index = _read_index(self._index(key))
+            ClipIndex(**index.pop("examples")).write(index_path(path))
             _write_index(os.path.join(self._finished, key + _INDEX), {**index, "path": path})
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(lambda key: tf.io.gfile.rename(self._shard(key), shards[key], overwrite=True), shards))

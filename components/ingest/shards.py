@@ -35,6 +35,8 @@ from components.media.decoder import Decoder
 from components.media.video import StoredClip, VideoError
 from components.storage.record_files import is_record, split_path
 from components.storage.room import LogStream
+from schemas import features
+from schemas.clip_index import ClipIndex
 
 # A small data set has several shards, too: workers share the work by shard.
 _LEAST_SHARDS = 8
@@ -209,6 +211,7 @@ def write_shard(
     missing = [clip for clip, _ in planned if clip.id not in sources]
     rows: list[dict[str, Any]] = []
     index: dict[str, tuple[Place, bool]] = {}
+    written: list[tuple[Clip, Place]] = []
     short = reused = 0
     path = kept.new_file()
     with removed_on_error(path), ShardWriter(path) as writer:
@@ -228,13 +231,27 @@ def write_shard(
                     continue
                 record = record or clip_record(clip, read_source(kept.waiting(clip)))
             short += record.short
-            index[kept.key(clip)] = (writer.write(record.data), record.short)
+            written.append((clip, writer.write(record.data)))
+            index[kept.key(clip)] = (written[-1][1], record.short)
         # A clip that comes twice comes late.
         next(decoding, None)
     outcome = Outcome(shard.split, len(planned) - len(rows), short, tuple(rows))
-    kept.finish(shard.key, path, outcome, index)
+    kept.finish(shard.key, path, outcome, index, _index_of(shard, written))
     kept.forget(clip for clip, _ in planned)
     return outcome, reused
+
+
+def _index_of(shard: Shard, written: Sequence[tuple[Clip, Place]]) -> ClipIndex:
+    """What training needs of the clips of a shard before it reads them; all clips of an ingest have the same heads."""
+    heads = written[0][0].labels if written else ()
+    return ClipIndex(
+        shard.name,
+        features.COMPRESSION,
+        [place.offset for _, place in written],
+        [place.length for _, place in written],
+        [clip.group for clip, _ in written],
+        {head: [clip.labels[head] for clip, _ in written] for head in heads},
+    )
 
 
 def _sources(planned: Iterable[tuple[Clip, Source | None]], kept: Kept) -> Iterator[tuple[str, Source]]:

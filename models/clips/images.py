@@ -17,7 +17,7 @@ from models.clips.sampling import CENTRE_VIEW, ClipConfig, ViewsConfig, view_ind
 
 
 def stored_frames(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
-    """Frames of one parsed example, by either storage of `schemas.features.transformed_spec`.
+    """Frames of one parsed example, by either storage of `schemas.features.stored_spec`.
 
     Args:
       feature: SparseTensor of JPEG bytes with dense shape [n], or a string scalar, a serialised uint8 [n, h, w, 3].

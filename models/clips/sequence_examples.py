@@ -6,12 +6,14 @@ A record is a tf.train.SequenceExample with the feature list ``image/encoded``, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from models.clips.input_pipeline import Source
+from models.clips.source import Source, indexed_source
 from schemas import sequence_examples as dmvr
+from schemas.clip_index import FOOTER_BYTES, HEADER_BYTES, ClipIndex
 
 _CONTEXT = {
     dmvr.LABEL_INDICES: tf.io.VarLenFeature(tf.int64),
@@ -39,7 +41,7 @@ def label_vector(indices: tf.Tensor, classes: int, offset: int = 0) -> tf.Tensor
 
 
 def source(table: str | Sequence[str], base_dir: str, *, heads: Mapping[str, int], offset: int = 0) -> Source:
-    """A table of DMVR records as a source for `models.clips.input_pipeline`.
+    """A table of DMVR records as a source for `models.clips.input_pipeline`; reads all of it once, for the labels.
 
     Args:
       table: See `schemas.sequence_examples.expand_table`.
@@ -49,17 +51,47 @@ def source(table: str | Sequence[str], base_dir: str, *, heads: Mapping[str, int
       offset: Subtracted from every index.
 
     Raises:
-      tf.errors.InvalidArgumentError: while reading, a record without exactly one label for a head; it names the clip.
+      tf.errors.InvalidArgumentError: a record without exactly one label for a head; it names the clip.
     """
 
-    def parse_labels(serialised):
-        frames, indices, clip_id = parse(serialised)
+    def labels_of(indices, clip_id):
         vector = label_vector(indices, sum(heads.values()), offset)
         labels = {}
         for head, part in zip(heads, tf.split(vector, list(heads.values())), strict=True):
             message = [f"One label for head '{head}' is needed; clip and its label indices:", clip_id, indices]
             with tf.control_dependencies([tf.debugging.Assert(tf.reduce_sum(part) == 1.0, message)]):
                 labels[head] = tf.argmax(part, output_type=tf.int32)
-        return frames, {"id": clip_id, "group": tf.strings.regex_replace(clip_id, "@[^@]*$", ""), "labels": labels}
+        return labels
 
-    return Source(dmvr.expand_table(table, base_dir), "", parse_labels)
+    indexes = [index_of(path, labels_of) for path in dmvr.expand_table(table, base_dir)]
+    return indexed_source(indexes, list(heads), parse_texts)
+
+
+def parse_texts(serialised: tf.Tensor) -> tuple[tf.Tensor, dict]:
+    """Frames of one record, its id, and as its group the file name; see `Source.parse`."""
+    frames, _, clip_id = parse(serialised)
+    return frames, {"id": clip_id, "group": _group(clip_id)}
+
+
+def index_of(path: str, labels_of: Callable[[tf.Tensor, tf.Tensor], dict] = lambda indices, clip_id: {}) -> ClipIndex:
+    """The index of a file of records, all of which are read.
+
+    Args:
+      path: An uncompressed TFRecord file.
+      labels_of: From label indices and id of a record to class ids by head, int32 scalars.
+    """
+
+    def known(serialised):
+        _, indices, clip_id = parse(serialised)
+        length = tf.strings.length(serialised) + HEADER_BYTES + FOOTER_BYTES
+        return length, _group(clip_id), labels_of(indices, clip_id)
+
+    found = list(tf.data.TFRecordDataset(path).map(known, tf.data.AUTOTUNE).as_numpy_iterator())
+    lengths = [int(length) for length, _, _ in found]
+    offsets = (np.cumsum(lengths, dtype=np.int64) - lengths).tolist()
+    labels = {head: [int(of_clip[head]) for _, _, of_clip in found] for head in (found[0][2] if found else {})}
+    return ClipIndex(path, "", offsets, lengths, [group.decode() for _, group, _ in found], labels)
+
+
+def _group(clip_id: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_replace(clip_id, "@[^@]*$", "")

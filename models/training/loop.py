@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.clips import augment, input_pipeline
-from models.clips.input_pipeline import Source
+from models.clips.source import Source
 from models.training import losses, termination
 from models.training.checkpoints import Checkpoints
 from models.training.config import PaceConfig, WeightsConfig
@@ -224,16 +224,12 @@ def _distributed(strategy, config: WeightsConfig, batches_of_host: Callable) -> 
 def _train_batches(train_clips: Split, config: WeightsConfig, first: int, context, batch_size: int) -> tf.data.Dataset:
     """Endless batches of one host, one device after the other, from step `first` on."""
     hosts, host = context.num_input_pipelines, context.input_pipeline_id
-    source, count = train_clips.source, train_clips.count
-    if hosts > 1:
-        source = source.of_host(host, hosts)
-        count = sum(next(iter(source.count_labels().values())).values())
+    source = train_clips.source
     return input_pipeline.train_dataset(
-        source,
+        source.of_host(host, hosts) if hosts > 1 else source,
         clip=config.clip,
         augmentation=config.augment,
         batch_size=batch_size,
-        num_examples=count,
         seed=host_seed(config.train.seed, host),
         start_step=first * context.num_replicas_in_sync // hosts,
         balance=config.heads[0] if config.train.sampling == "balanced" else None,
@@ -310,7 +306,6 @@ def _evaluator(model, head, strategy, config: WeightsConfig, eval_clips: Split):
             eval_clips.source,
             clip=config.clip,
             batch_size=batch_size,
-            num_examples=eval_clips.count,
             devices=context.num_replicas_in_sync // context.num_input_pipelines,
             host=context.input_pipeline_id,
             hosts=context.num_input_pipelines,
@@ -344,15 +339,13 @@ def _class_weights(train_clips: Split) -> dict[str, list[float]]:
 
 
 def _preview(train_clips: Split, config: WeightsConfig, first: int) -> np.ndarray:
-    """A few training clips as the network sees them, without the cost of a full shuffle buffer."""
+    """A few training clips as the network sees them."""
     dataset = input_pipeline.train_dataset(
         train_clips.source,
         clip=config.clip,
         augmentation=dataclasses.replace(config.augment, repeats=1),
         batch_size=min(_SHOWN_CLIPS, config.train.batch_size),
-        num_examples=train_clips.count,
         seed=config.train.seed + first,
-        shuffle_buffer=_SHOWN_CLIPS,
     )
     batch = next(iter(dataset))
     return augment.apply(batch["clip"], batch["draws"], config.augment).numpy()

@@ -18,7 +18,7 @@ from components.storage import files
 from components.storage.code_version import code_version
 from models.checkpoints.pretrained import build_model
 from models.clips import images, input_pipeline, sampling
-from models.clips.input_pipeline import Source
+from models.clips.source import Source
 from models.serving.export import ServedModel
 from models.training.config import LearningConfig, PaceConfig, TrainerConfig, WeightsConfig
 from models.training.loop import Split, TrainingError
@@ -50,16 +50,17 @@ def run_fn(fn_args) -> None:
     reuse_memory() if serving.compute_device() == "CPU" else keep_memory_flat()
     graph = tft.TFTransformOutput(fn_args.transform_output)
     classes = {head: read_classes(graph, head) for head in config.heads}
+    indexes = {"train": _files(fn_args.train_files), "eval": _files(fn_args.eval_files)}
     train_clips, eval_clips = (
-        count_clips(input_pipeline.transformed_source(_files(patterns), config.heads, config.storage), classes, split)
-        for split, patterns in (("train", fn_args.train_files), ("eval", fn_args.eval_files))
+        count_clips(input_pipeline.transformed_source(paths, config.heads, config.storage), classes, split)
+        for split, paths in indexes.items()
     )
 
     # Not 0: TensorFlow then compares the tensor that seeds tf.data's shuffle with a number, and fails.
     keras.utils.set_random_seed(config.train.seed + 1)
     check_batches(config.train, train_clips, strategy)
     # What the weights depend on has checkpoints of its own: settings, code, clips, content of the first weights.
-    parts = [settings.to_json(config), code_version(*_WEIGHTS_CODE), *train_clips.source.files]
+    parts = [settings.to_json(config), code_version(*_WEIGHTS_CODE), *indexes["train"]]
     run = hashlib.sha256("\n".join(parts).encode())
     with files.local_copy(config.model.init_from or "") as first, strategy.scope():
         model = build_model(config.model, clip_shape=config.clip.shape, classes=classes, checkpoint=first)
@@ -108,7 +109,7 @@ def run_fn(fn_args) -> None:
 
 
 def count_clips(source: Source, classes: Mapping[str, Sequence[str]], split: str) -> Split:
-    """Reads all labels once.
+    """Counts the classes of the clips, of which none is read.
 
     Raises:
       TrainingError: If there is no clip, or one has a label that is not a class.

@@ -1,7 +1,7 @@
-"""Transform's preprocessing_fn: turns class names into ids, and frames into the form that training reads.
+"""Transform's preprocessing_fn: turns class names into ids.
 
-Contract: the analysis sees labels only, never frames. Ids follow the alphabetical order of the class names of the
-training split, whatever their frequencies, so that they agree with the published class lists.
+Contract: it sees labels only, never frames. Ids follow the alphabetical order of the class names of the training split,
+whatever their frequencies, so that they agree with the published class lists.
 """
 
 from __future__ import annotations
@@ -19,21 +19,19 @@ from schemas import features
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
-    """Turns a batch of raw examples into transformed examples.
+    """Turns the class names of a batch of raw examples into ids.
 
     Args:
       inputs: Sparse features of schemas/features.py.
-      custom_config: "heads", the label heads to train, and "storage", how frames are stored.
+      custom_config: "heads", the label heads to train.
 
     Returns:
-      The features of `features.transformed_spec(heads, storage)`.
+      Ids, int64 [B], under `features.label_id_key` of each head.
     """
-    outputs = {key: _one_value(inputs[key]) for key in (features.CLIP_ID, features.CLIP_GROUP)}
-    for head in custom_config["heads"]:
-        outputs[features.label_id_key(head)] = _class_id(_one_value(inputs[features.label_key(head)]), head)
-    frames = inputs[features.CLIP_FRAMES]
-    outputs[features.CLIP_FRAMES] = frames if custom_config["storage"] == "jpeg" else _decoded(frames)
-    return outputs
+    return {
+        features.label_id_key(head): _class_id(_one_value(inputs[features.label_key(head)]), head)
+        for head in custom_config["heads"]
+    }
 
 
 def read_classes(transform_output: tft.TFTransformOutput, head: str) -> list[str]:
@@ -84,16 +82,3 @@ def _write_lines(names: list[bytes], path: str) -> np.ndarray:
     with tf.io.gfile.GFile(path, "wb") as file:
         file.write(b"".join(name + b"\n" for name in sorted(names)))
     return np.array(path.encode(), dtype=object)
-
-
-def _decoded(frames: tf.SparseTensor) -> tf.Tensor:
-    """Serialised uint8 tensors [T, H, W, 3] of the JPEG frames of each example, string [B]."""
-
-    def decode(jpegs: tf.Tensor) -> tf.Tensor:
-        images = tf.map_fn(
-            lambda jpeg: tf.io.decode_jpeg(jpeg, channels=3), jpegs, fn_output_signature=tf.uint8, infer_shape=False
-        )
-        return tf.io.serialize_tensor(images)
-
-    ragged = tf.RaggedTensor.from_sparse(frames)
-    return tf.map_fn(decode, ragged, fn_output_signature=tf.string)

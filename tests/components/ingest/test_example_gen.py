@@ -8,8 +8,10 @@ import tensorflow as tf
 from components.ingest.config import IngestConfig
 from components.ingest.example_gen import VideoExampleGen
 from components.ingest.quarantine import read_summary
+from components.ingest.shard_file import Place, read_place
 from components.manifest.reader import Clip
 from schemas import features
+from schemas.clip_index import ClipIndex, index_path
 from tests.components.ingest.running import execute, write_manifest
 from tests.components.media.mutants import MUTANTS, mutants
 
@@ -68,6 +70,21 @@ def test_an_example_has_exactly_the_keys_and_types_of_the_contract(ingested):
     frames = values(example, features.CLIP_FRAMES)
     assert [tf.io.decode_jpeg(frame).shape for frame in frames] == [[24, 32, 3]] * 4
     assert "slice/camera" not in by_id[b"b.mp4@0.2-0.5"].features.feature
+
+
+def test_the_index_of_a_shard_says_where_each_clip_is_and_what_it_shows(tmp_path):
+    manifest, prepared = write_manifest(tmp_path, ROWS, damaged=["torn.mp4"])
+    execute(tmp_path, prepared)
+    clips, found = {clip.id: clip for clip in manifest.clips}, []
+    for shard in map(str, (tmp_path / "examples").glob("Split-*/*.gz")):
+        index = ClipIndex.read(index_path(shard))
+        assert shard.endswith(f"examples/{index.shard}")
+        for number, place in enumerate(map(Place, index.offsets, index.lengths)):
+            example = tf.train.Example.FromString(read_place(shard, place))
+            clip = clips[values(example, features.CLIP_ID)[0].decode()]
+            assert (index.groups[number], index.labels["label"][number]) == (clip.group, clip.labels["label"])
+            found.append(clip.id)
+    assert sorted(found) == sorted(set(clips) - {"e.mp4@5-6", "torn.mp4"})
 
 
 def test_a_row_of_the_quarantine_says_what_was_lost_where_and_why(ingested):

@@ -20,6 +20,7 @@ from components.ingest.shards import estimated_bytes, in_order, plan_shards
 from components.manifest.reader import Clip
 from components.storage.room import no_room_message
 from pipeline.console import quiet
+from schemas.clip_index import index_path
 from tests.components.ingest.running import contents, ingest, write_manifest
 from tests.servers import job_server, worker_pool
 
@@ -48,10 +49,14 @@ def undisturbed(prepared, tmp_path_factory):
     return contents(folder)
 
 
-def test_what_is_left_are_the_shards_as_tfx_names_them_and_the_quarantine(undisturbed):
+def test_what_is_left_are_the_shards_as_tfx_names_them_their_indexes_and_the_quarantine(undisturbed):
     shard = re.compile(r"examples/Split-(train|eval)/data_tfrecord-\d{5}-of-0000\d\.gz")
-    others = {name for name in undisturbed if not shard.fullmatch(name)}
-    assert others == {f"quarantine/{name}" for name in ("train.jsonl", "eval.jsonl", "summary.json")}
+    shards = {name for name in undisturbed if shard.fullmatch(name)}
+    indexes = {index_path(name) for name in shards}
+    assert undisturbed.keys() - shards - indexes == {
+        f"quarantine/{name}" for name in ("train.jsonl", "eval.jsonl", "summary.json")
+    }
+    assert indexes < undisturbed.keys()
 
 
 def direct(mode, workers):

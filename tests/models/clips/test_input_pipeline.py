@@ -1,4 +1,4 @@
-"""models.clips.input_pipeline on small files in Transform's format."""
+"""models.clips.input_pipeline on small shards with indexes."""
 
 import dataclasses
 import itertools
@@ -12,6 +12,7 @@ from models.clips import augment, images, input_pipeline, sampling
 from models.clips.augment import NO_AUGMENTATION, AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
 from schemas import features
+from schemas.clip_index import IndexedClip, index_name, write_indexed
 
 CLIP = ClipConfig(num_frames=4, stride=2, min_resize=40, crop_size=32)
 HEADS = ("verb", "noun")
@@ -25,7 +26,7 @@ def encoded_frames(index):
     return [tf.io.encode_jpeg(np.roll(image, t, axis=0), quality=95).numpy() for t in range(6 + index % 7)]
 
 
-def transformed_example(index, storage):
+def stored_clip(index, storage):
     frames = encoded_frames(index)
     if storage == "raw":
         frames = [tf.io.serialize_tensor(tf.stack([tf.io.decode_jpeg(frame) for frame in frames])).numpy()]
@@ -33,20 +34,18 @@ def transformed_example(index, storage):
         features.CLIP_ID: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"clip{index}".encode()])),
         features.CLIP_GROUP: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"video{index // 2}".encode()])),
         features.CLIP_FRAMES: tf.train.Feature(bytes_list=tf.train.BytesList(value=frames)),
-        features.label_id_key("verb"): tf.train.Feature(int64_list=tf.train.Int64List(value=[index % 3])),
-        features.label_id_key("noun"): tf.train.Feature(int64_list=tf.train.Int64List(value=[index])),
     }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    return IndexedClip(record, f"video{index // 2}", {"verb": index % 3, "noun": index})
 
 
 def write_files(folder, count, storage="jpeg"):
     paths = []
     for shard in range(count):
-        path = str(folder / f"transformed-{shard:05d}-of-{count:05d}.gz")
-        with tf.io.TFRecordWriter(path, "GZIP") as writer:
-            for index in range(shard * CLIPS_PER_FILE, (shard + 1) * CLIPS_PER_FILE):
-                writer.write(transformed_example(index, storage))
-        paths.append(path)
+        path = str(folder / f"clips-{shard:05d}-of-{count:05d}.tfrecord")
+        paths.append(index_name(path))
+        numbers = range(shard * CLIPS_PER_FILE, (shard + 1) * CLIPS_PER_FILE)
+        write_indexed(path, paths[-1], [stored_clip(number, storage) for number in numbers])
     return paths
 
 
@@ -65,7 +64,6 @@ def train(source, **changes):
         "clip": CLIP,
         "augmentation": AugmentConfig(),
         "batch_size": 4,
-        "num_examples": len(source.files) * CLIPS_PER_FILE,
         "seed": 3,
     }
     return input_pipeline.train_dataset(source, **(arguments | changes))
@@ -175,13 +173,10 @@ def test_resumed_with_repeats_it_goes_on_with_the_same_batches(raw, step):
 
 def unbalanced(source):
     """The 15 clips with another verb for the last one: 6, 5 and 4 are of verbs 0, 1 and 2."""
-
-    def parse(serialised):
-        frames, element = source.parse(serialised)
-        labels = element["labels"]
-        return frames, element | {"labels": labels | {"verb": tf.where(labels["noun"] == 14, 0, labels["verb"])}}
-
-    return dataclasses.replace(source, parse=parse)
+    labels = source.labels_of
+    return dataclasses.replace(
+        source, labels_of=labels | {"verb": np.where(labels["noun"] == 14, 0, labels["verb"]).astype(np.int32)}
+    )
 
 
 def test_balanced_training_shows_all_classes_equally_often(raw):
@@ -247,9 +242,8 @@ def test_labels_are_counted(jpeg):
 
 
 def test_hosts_share_the_files(jpeg):
-    parts = [jpeg.of_host(index, 2).files for index in range(2)]
-    assert sorted(parts[0] + parts[1]) == list(jpeg.files)
-    assert len(parts[0]) == 2
+    parts = [set(jpeg.of_host(index, 2).places.file) for index in range(2)]
+    assert parts == [{0, 2}, {1}]
     with pytest.raises(ValueError, match="4 hosts cannot share 3 files"):
         jpeg.of_host(0, 4)
 
@@ -257,17 +251,14 @@ def test_hosts_share_the_files(jpeg):
 def test_empty_split_is_an_error_at_once(jpeg):
     with pytest.raises(ValueError, match="at least one file, got none"):
         input_pipeline.transformed_source([], HEADS, "jpeg")
-    with pytest.raises(ValueError, match="num_examples of 1 or more, got 0"):
-        train(jpeg, num_examples=0)
+    with pytest.raises(ValueError, match="a source of 1 clip or more, got one of 0"):
+        train(jpeg.only([], inside=True))
 
 
 def test_every_device_of_every_host_scores_as_many_whole_batches_and_every_clip_once(raw):
     ids = []
     for host in range(2):
-        batches = take(
-            input_pipeline.score_dataset(raw, clip=CLIP, batch_size=2, num_examples=15, devices=3, host=host, hosts=2),
-            100,
-        )
+        batches = take(input_pipeline.score_dataset(raw, clip=CLIP, batch_size=2, devices=3, host=host, hosts=2), 100)
         assert [batch["clip"].shape[0] for batch in batches] == [2] * 6
         ids += [int(label) for b in batches for label, m in zip(b["labels"]["noun"], b["mask"], strict=True) if m]
     assert sorted(ids) == list(range(15))

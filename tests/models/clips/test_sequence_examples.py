@@ -24,9 +24,7 @@ def test_records_train_and_evaluate_as_any_source():
     np.testing.assert_array_equal(batch["clip"], expected["validation_centre/inputs_uint8"])
     np.testing.assert_array_equal(batch["labels"]["label"], expected["validation_centre/label"].argmax(-1))
     assert batch["id"].numpy().tolist() == [b"v0.mp4@0", b"v2.mp4@500000", b"v1.mp4@200000"]
-    training = input_pipeline.train_dataset(
-        source, clip=CLIP, augmentation=NO_AUGMENTATION, batch_size=2, num_examples=3, seed=0
-    )
+    training = input_pipeline.train_dataset(source, clip=CLIP, augmentation=NO_AUGMENTATION, batch_size=2, seed=0)
     assert next(iter(training))["clip"].shape == (2, 8, 32, 32, 3)
 
 

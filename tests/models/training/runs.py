@@ -29,6 +29,7 @@ from models.training.strategies import build_strategy
 from pipeline import settings
 from pipeline.nodes import trainer
 from schemas import features
+from schemas.clip_index import IndexedClip, index_name, write_indexed
 
 CLASSES = {"verb": ["left", "right", "up"]}
 CLIPS, SIDE = 24, 20
@@ -58,23 +59,19 @@ CONFIG = RunConfig(
 
 
 def write_clips(folder: Path, *, count: int = CLIPS, files: int = 2, brightness: float = 1.0) -> None:
-    """Writes Transform's output, raw, for moving gradients: what moves is the class."""
+    """Writes Transform's output, raw, for moving gradients: what moves is the class. The indexes are the ``*.gz``."""
     rng = np.random.default_rng(0)
     for shard in range(files):
-        with tf.io.TFRecordWriter(str(folder / f"clips-{shard:05d}.gz"), "GZIP") as writer:
-            for index in range(shard, count, files):
-                image = rng.integers(0, int(255 * brightness), (SIDE, SIDE, 3)).astype(np.uint8)
-                shift = ((0, -2), (0, 2), (-2, 0))[index % 3]
-                frames = [np.roll(image, np.multiply(shift, t), axis=(0, 1)) for t in range(6)]
-                values = {
-                    features.CLIP_ID: [f"clip{index}".encode()],
-                    features.CLIP_GROUP: [f"video{index // 2}".encode()],
-                    features.CLIP_FRAMES: [tf.io.serialize_tensor(tf.constant(np.stack(frames))).numpy()],
-                }
-                feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=v)) for k, v in values.items()}
-                label = tf.train.Feature(int64_list=tf.train.Int64List(value=[index % 3]))
-                feature[features.label_id_key("verb")] = label
-                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+        clips = []
+        for index in range(shard, count, files):
+            image = rng.integers(0, int(255 * brightness), (SIDE, SIDE, 3)).astype(np.uint8)
+            shift = ((0, -2), (0, 2), (-2, 0))[index % 3]
+            frames = [np.roll(image, np.multiply(shift, t), axis=(0, 1)) for t in range(6)]
+            group, tensor = f"video{index // 2}", tf.io.serialize_tensor(tf.constant(np.stack(frames))).numpy()
+            record = features.raw_storage_example(f"clip{index}", group, tensor).SerializeToString()
+            clips.append(IndexedClip(record, group, {"verb": index % 3}))
+        path = str(folder / f"clips-{shard:05d}.tfrecord")
+        write_indexed(path, index_name(path), clips)
 
 
 def run(folder: Path, output: Path, config: RunConfig = CONFIG, *, executions: int | None = None) -> keras.Model:

@@ -21,7 +21,7 @@ def batch_of(clips, config, size):
     """The first training batch of clips, as a step takes it."""
     source = input_pipeline.transformed_source([str(path) for path in sorted(clips.glob("*.gz"))], ("verb",), "raw")
     batches = input_pipeline.train_dataset(
-        source, clip=config.clip, augmentation=config.augment, batch_size=size, num_examples=24, seed=0
+        source, clip=config.clip, augmentation=config.augment, batch_size=size, seed=0
     )
     return next(iter(batches.map(lambda batch: {name: batch[name] for name in ("clip", "draws", "labels")})))
 

@@ -1,7 +1,9 @@
-"""preprocessing_fn, run by Transform's own Beam implementation: analysed on the train split, applied to both."""
+"""Transform: class names by TFX's own Beam implementation, and the indexes that stand for its examples."""
 
 import functools
 import io
+import os
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -10,11 +12,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from PIL import Image
-from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio.tf_example_record import TFExampleBeamRecord
 
+from components.ingest.shard_file import ShardWriter
+from models.clips.input_pipeline import transformed_source
+from pipeline.nodes.clip_transform import index_shard, shards_of
 from pipeline.nodes.transform import preprocessing_fn, read_classes
 from schemas import features
+from schemas.clip_index import ClipIndex, index_path
 from schemas.schema import build_schema
 
 HEADS = ["verb", "noun"]
@@ -50,70 +55,74 @@ def frames_of(number):
     return [jpeg(10 * number + t, 16 + 8 * number, 24) for t in range(2 + number)]
 
 
-@pytest.fixture(scope="module", params=features.STORAGES)
-def transformed(request, tmp_path_factory):
-    """(storage, Transform's output, transformed examples by split).
-
-    What is analysed has frames that are no JPEG: were a frame decoded there, the analysis would fail.
-    """
-    folder = tmp_path_factory.mktemp(request.param)
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """Class names by head, analysed on clips whose frames are no JPEG: were one decoded, the analysis would fail."""
+    folder = tmp_path_factory.mktemp("transform")
     tfxio = TFExampleBeamRecord(physical_format="memory", schema=build_schema(HEADS))
-    function = functools.partial(preprocessing_fn, custom_config={"heads": HEADS, "storage": request.param})
-    datasets = {"train": list(raw_examples(TRAIN, frames_of)), "eval": list(raw_examples(EVAL, frames_of))}
+    function = functools.partial(preprocessing_fn, custom_config={"heads": HEADS})
     undecodable = list(raw_examples(TRAIN, lambda number: [b"no JPEG"] * 2))
     with beam.Pipeline(runner="FnApiRunner") as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
-
-        def batches(name, examples):
-            read = pipeline | name >> beam.Create(examples) | f"{name} decoded" >> tfxio.BeamSource(batch_size=2)
-            return read, tfxio.TensorAdapterConfig()
-
-        transform_fn = batches("analysed", undecodable) | tft_beam.AnalyzeDataset(function)
+        batches = pipeline | beam.Create(undecodable) | tfxio.BeamSource(batch_size=2)
+        transform_fn = (batches, tfxio.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(function)
         transform_fn | tft_beam.WriteTransformFn(str(folder / "transform"))
-        for split, examples in datasets.items():
-            data, metadata = (batches(split, examples), transform_fn) | f"{split} transformed" >> (
-                tft_beam.TransformDataset(output_record_batches=True)
-            )
-            described = beam.pvalue.AsSingleton(metadata.deferred_metadata)
-            encoded = data | f"{split} encoded" >> beam.FlatMap(
-                lambda batch, meta: RecordBatchToExamplesEncoder(meta.schema).encode(batch[0]), described
-            )
-            encoded | f"{split} written" >> beam.io.WriteToTFRecord(str(folder / split), shard_name_template="")
-    spec = features.transformed_spec(HEADS, request.param)
-    parsed = {}
-    for split in datasets:
-        examples = [tf.io.parse_single_example(r, spec) for r in tf.data.TFRecordDataset(str(folder / split))]
-        parsed[split] = {example[features.CLIP_ID].numpy().decode(): example for example in examples}
-    return request.param, tft.TFTransformOutput(str(folder / "transform")), parsed
+    output = tft.TFTransformOutput(str(folder / "transform"))
+    return {head: read_classes(output, head) for head in HEADS}
 
 
-def ids(examples, head):
-    return [int(examples[f"clip{number}"][features.label_id_key(head)]) for number in range(len(examples))]
+def write_ingested(folder, labels):
+    """Examples of an ingest with one shard, and their index."""
+    shard = os.path.join(folder, "Split-train", "data_tfrecord-00000-of-00001.gz")
+    os.makedirs(os.path.dirname(shard))
+    with ShardWriter(shard) as writer:
+        places = [writer.write(record) for record in raw_examples(labels, frames_of)]
+    by_head = {head: [names[number] for names in labels] for number, head in enumerate(HEADS)}
+    offsets, lengths = zip(*places, strict=True)
+    groups = [f"video{number}" for number in range(len(labels))]
+    ClipIndex("any", features.COMPRESSION, offsets, lengths, groups, by_head).write(index_path(shard))
 
 
-def test_ids_follow_the_alphabetical_order_of_the_names_not_their_frequency(transformed):
-    _, output, examples = transformed
-    assert read_classes(output, "verb") == ["Jump", "climb up", "run"]
-    assert ids(examples["train"], "verb") == [2, 0, 2, 2, 1]
+@pytest.fixture(params=features.STORAGES)
+def stored(request, tmp_path, classes):
+    """(storage, folder of Transform's examples, their source) of the evaluation clips."""
+    write_ingested(str(tmp_path / "ingested"), EVAL)
+    for paths in shards_of(str(tmp_path / "ingested"), str(tmp_path / "written"), ["train"]):
+        index_shard(paths, classes, request.param)
+    indexes = [str(path) for path in (tmp_path / "written" / "Split-train").iterdir()]
+    return request.param, tmp_path / "written", transformed_source(indexes, HEADS, request.param)
 
 
-def test_names_may_be_of_any_script(transformed):
-    _, output, examples = transformed
-    assert read_classes(output, "noun") == ["door", "Äpfel", "ночь"] == sorted({noun for _, noun in TRAIN})
-    assert ids(examples["train"], "noun") == [0, 2, 0, 1, 0]
+def test_ids_follow_the_alphabetical_order_of_the_names_not_their_frequency(classes):
+    assert classes["verb"] == ["Jump", "climb up", "run"]
 
 
-def test_a_name_that_training_never_saw_has_the_id_minus_one(transformed):
-    _, _, examples = transformed
-    assert ids(examples["eval"], "verb") == [2, -1, -1]
-    assert ids(examples["eval"], "noun") == [2, 0, -1]
+def test_names_may_be_of_any_script(classes):
+    assert classes["noun"] == ["door", "Äpfel", "ночь"] == sorted({noun for _, noun in TRAIN})
 
 
-def test_frames_are_stored_as_configured_and_decode_to_the_same_pixels(transformed):
-    storage, _, examples = transformed
-    for number in range(len(TRAIN)):
-        wanted = np.stack([tf.io.decode_jpeg(frame, channels=3) for frame in frames_of(number)])
-        stored = examples["train"][f"clip{number}"][features.CLIP_FRAMES]
-        if storage == "jpeg":
-            assert stored.values.numpy().tolist() == frames_of(number)
-        else:
-            np.testing.assert_array_equal(tf.io.parse_tensor(stored, tf.uint8), wanted)
+def test_a_name_that_training_never_saw_has_the_id_minus_one(stored):
+    _, _, source = stored
+    assert source.labels_of["verb"].tolist() == [2, -1, -1]
+    assert source.labels_of["noun"].tolist() == [2, 0, -1]
+
+
+def test_clips_have_their_names_groups_and_pixels_by_either_storage(stored):
+    _, _, source = stored
+    found = list(source.records().map(source.element))
+    assert source.groups() == ["video0", "video1", "video2"]
+    for number, (frames, element) in enumerate(found):
+        assert element["id"] == f"clip{number}".encode()
+        assert element["group"] == f"video{number}".encode()
+        wanted = [tf.io.decode_jpeg(frame, channels=3) for frame in frames_of(number)]
+        decoded = [tf.io.decode_jpeg(frame) if frame.dtype == tf.string else frame for frame in frames]
+        np.testing.assert_array_equal(decoded, wanted)
+
+
+def test_jpeg_frames_are_not_stored_again(stored):
+    storage, written, source = stored
+    files = [path for path in written.rglob("*") if path.is_file()]
+    if storage == "jpeg":
+        assert sum(path.stat().st_size for path in files) < 1000
+        assert [Path(shard).parts[-3] for shard in source.files] == ["ingested"]
+    else:
+        assert [Path(shard).parts[-4:-1] for shard in source.files] == [("written", "clips", "Split-train")]

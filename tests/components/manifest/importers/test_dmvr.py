@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from components.media.config import DecodeConfig
 from models.clips import sequence_examples as dmvr
@@ -73,7 +72,7 @@ def test_the_labels_are_those_that_training_on_the_records_reads(data_set, recor
     spec = records(labelled(1, 0, 1), labelled(0))
     clips = data_set.load("dmvr", spec).imported.manifest.split("train")
     source = dmvr.source("train.tfrecord@1", str(data_set.path), heads={"label": 2})
-    dataset = tf.data.TFRecordDataset(source.files).map(source.parse)
+    dataset = source.records().map(source.element)
     read = {label["id"].numpy().decode(): int(label["labels"]["label"]) for _, label in dataset}
     assert {clip.id: ["run", "jump"].index(clip.labels["label"]) for clip in clips} == read
 
