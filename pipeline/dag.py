@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow_data_validation as tfdv
 
 # Not from tfx.v1: that loads Vertex AI's client, which the image leaves out.
-from tfx.components import Pusher, StatisticsGen, Trainer, Transform
+from tfx.components import Pusher, StatisticsGen, Trainer
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode

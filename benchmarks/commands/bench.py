@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     segments = add("segments", "segments of a long video, against one decode of it", bench_segments, "kinetics400_b_fe")
     segments.add_argument("--minutes", type=count, default=30, help="length of the video (default: 30)")
     segments.add_argument("--segments", type=count, default=200, help="how many (default: 200)")
+    memory = add("memory", "the memory of a training step, counted in its graph", bench_memory, "kinetics400_b")
+    text = "also run the step with the recipe's own settings on this machine's CPU, and measure"
+    memory.add_argument("--measure", action="store_true", help=text)
     probe = add("probe", "a probe's grid of heads, against the backbone's pass over its clips", bench_probe, "probe")
     probe.add_argument("--clips", type=count, default=60, help="how many (default: 60)")
 
@@ -52,13 +55,15 @@ def bench_model(arguments: argparse.Namespace, echo: Echo) -> None:
     """Times a network against stock Keras layers."""
     from benchmarks.model import bench_model as bench
     from benchmarks.model import describe
-    from pipeline.recipe import heads_of, load_recipe
+    from pipeline.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    heads = heads_of(recipe)
-    classes = dict(zip(heads, recipe.data.num_classes or [10] * len(heads), strict=True))
     result = bench(
-        recipe.model, clip_shape=recipe.clip.shape, heads=classes, batch=arguments.batch, mode=arguments.mode
+        recipe.model,
+        clip_shape=recipe.clip.shape,
+        heads=_classes(recipe),
+        batch=arguments.batch,
+        mode=arguments.mode,
     )
     echo(json.dumps(result) if arguments.json else describe(result))
 
@@ -166,3 +171,37 @@ def bench_probe(arguments: argparse.Namespace, echo: Echo) -> None:
     recipe = load_recipe(arguments.recipe, [*overrides, *arguments.overrides])
     times = bench(recipe.weights_config(("label",)), clips=arguments.clips)
     echo(json.dumps({**dataclasses.asdict(times), **times.ratios}) if arguments.json else describe(times))
+
+
+def bench_memory(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Counts what a training step needs of memory, in both dtypes, with and without rematerialisation."""
+    from benchmarks.memory import GB, count_memory, describe, measure_memory
+    from pipeline.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    step = {"clip_shape": recipe.clip.shape, "heads": _classes(recipe), "optimizer": recipe.train.optimizer}
+    counted = {
+        dtype: count_memory(dataclasses.replace(recipe.model, dtype=dtype), **step) for dtype in ("float32", "bfloat16")
+    }
+    measured = measure_memory(recipe.model, **step, remat=recipe.train.remat) if arguments.measure else None
+    if arguments.json:
+        as_dict = {
+            dtype: {remat: dataclasses.asdict(one) for remat, one in by_remat.items()}
+            for dtype, by_remat in counted.items()
+        }
+        echo(json.dumps({**as_dict, "measured": dataclasses.asdict(measured) if measured else None}))
+        return
+    echo(describe(counted, recipe.clip.shape))
+    if measured:
+        echo(
+            f"measured with {recipe.model.dtype}, remat={recipe.train.remat}: one clip takes {measured.peak / GB:.2f} "
+            f"GB at most besides weights and optimizer, and {measured.seconds:.0f} s"
+        )
+
+
+def _classes(recipe) -> dict[str, int]:
+    """Classes by head; ten where the data set decides."""
+    from pipeline.recipe import heads_of
+
+    heads = heads_of(recipe)
+    return dict(zip(heads, recipe.data.num_classes or [10] * len(heads), strict=True))

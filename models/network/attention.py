@@ -6,6 +6,7 @@ compute dtype, softmax in float32.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -13,6 +14,7 @@ import keras
 from keras import initializers, ops
 
 from models.network.draws import Dropout
+from models.network.remat import recompute, recomputes
 
 # Over the tokens N, over the frames T, or half of the heads each (paper section 3.3, model 4).
 AttentionAxis = Literal["space", "time", "time_and_space"]
@@ -168,8 +170,16 @@ class Attention(keras.layers.Layer):
         """Attends over T or N of [B, T, N, heads, D / heads], or over N of [B, N, heads, D / heads]."""
         length = -3 if axis == "space" else -4
         query, key, value = (ops.moveaxis(x, length, -2) for x in (query, key, value))
-        weights = ops.cast(attention_weights(query, key, self.logit_cap), value.dtype)
-        return ops.moveaxis(ops.matmul(self.dropout(weights, training=training), value), -2, length)
+        if training and recomputes("attention"):
+            attended = recompute(self.dropout, functools.partial(self._average, training=training), query, key, value)
+        else:
+            attended = self._average(query, key, value, training)
+        return ops.moveaxis(attended, -2, length)
+
+    def _average(self, query, key, value, training):
+        """The values [..., tokens, D / heads], averaged by the weights of each query."""
+        weights = attention_weights(query, key, self.logit_cap, value.dtype)
+        return ops.matmul(self.dropout(weights, training=training), value)
 
     def _spread(self, shares, query, key, axis):
         """Spreads shares [B, T, N] over T or N, or [B, N] over N; query and key as in `_attend`."""
@@ -180,7 +190,29 @@ class Attention(keras.layers.Layer):
         return ops.moveaxis(ops.mean(ops.matmul(rows, weights), axis=(-3, -2)), -1, length + 2)
 
 
-def attention_weights(query, key, logit_cap=None):
-    """Weights float32 [..., queries, keys] of queries and keys [..., tokens, D / heads]; the cap is `Attention`'s."""
+def attention_weights(query, key, logit_cap=None, dtype="float32"):
+    """Weights [..., queries, keys] of queries and keys [..., tokens, D / heads]; the cap is `Attention`'s."""
     scores = ops.cast(ops.matmul(query * (query.shape[-1] ** -0.5), ops.swapaxes(key, -1, -2)), "float32")
-    return ops.softmax(scores if logit_cap is None else logit_cap * ops.tanh(scores / logit_cap))
+    return softmax(scores if logit_cap is None else logit_cap * ops.tanh(scores / logit_cap), dtype)
+
+
+def softmax(scores, dtype):
+    """Softmax of float32 scores in another dtype, which is all that the backward pass keeps of it.
+
+    Without a gradient of its own, the softmax in float32 would be kept besides.
+    """
+    if dtype == "float32":
+        return ops.softmax(scores)
+
+    @ops.custom_gradient
+    def run(scores):
+        weights = ops.cast(ops.softmax(scores), dtype)
+
+        def gradient(upstream):
+            shares = ops.cast(weights, "float32")
+            product = shares * ops.cast(upstream, "float32")
+            return product - shares * ops.sum(product, axis=-1, keepdims=True)
+
+        return weights, gradient
+
+    return run(scores)

@@ -6,6 +6,7 @@ Weights are named as in the reference implementation (google-research/scenic).
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,6 +26,7 @@ from models.network.layers import (
     register,
     shared_dropout,
 )
+from models.network.remat import recompute, recomputes
 
 ComputeDtype = Literal["float32", "bfloat16"]
 
@@ -126,7 +128,10 @@ class Encoder(keras.layers.Layer):
             tokens = ops.reshape(tokens, (-1, frames, rows * columns, shape[-1]))
         for block in self.blocks:
             yield tokens
-            tokens = block(tokens, training=training)
+            if training and recomputes("blocks"):
+                tokens = recompute(block, functools.partial(block, training=training), tokens)
+            else:
+                tokens = block(tokens, training=training)
         tokens = tokens[..., :given, :] if self.registers else tokens
         tokens = self.norm(tokens) if self.norm else tokens
         yield tokens if self.block == "joint" else ops.reshape(tokens, shape)

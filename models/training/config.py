@@ -8,6 +8,7 @@ from typing import Any, Literal
 from models.checkpoints.pretrained import ModelConfig
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig, ViewsConfig
+from models.network.remat import Remat
 from models.training.optimizers import OptimizerConfig
 from models.training.strategies import StrategyName
 from schemas.features import Storage
@@ -149,12 +150,15 @@ class PaceConfig:
       checkpoint_steps: Steps between two checkpoints.
       strategy: Devices that train together, see `models.training.strategies.build_strategy`.
       steps_per_execution: Steps that run on the devices before the host looks at them again; more is faster on TPUs.
+      remat: What the backward pass computes again instead of keeping it in memory: nothing with "none", the weights of
+        "attention", or all of the transformer "blocks" but their inputs.
     """
 
     eval_epochs: float = 1.0
     checkpoint_steps: int = 500
     strategy: StrategyName = "auto"
     steps_per_execution: int = 1
+    remat: Remat = "none"
 
     def __post_init__(self):
         _check_positive(self, "eval_epochs", "checkpoint_steps", "steps_per_execution")

@@ -109,7 +109,7 @@ def train_steps(
         _logger.info("these weights are trained already: %d steps", total)
         return
     first = kept.restore()
-    learn = _learner(model, optimizer, head, strategy, config, train_clips)
+    learn = _learner(model, optimizer, head, strategy, config, pace, train_clips)
     evaluate = _evaluator(model, head, strategy, config, eval_clips)
     batches = iter(
         _distributed(strategy, config, lambda *host: _without_texts(_train_batches(train_clips, config, first, *host)))
@@ -249,7 +249,7 @@ def _ids_at(step: int, train_clips: Split, config: WeightsConfig, hosts: int) ->
     return [clip_id.decode() for batch in batches for clip_id in batch["id"].numpy()]
 
 
-def _learner(model, optimizer, head, strategy, config: WeightsConfig, train_clips: Split):
+def _learner(model, optimizer, head, strategy, config: WeightsConfig, pace: PaceConfig, train_clips: Split):
     """A function that trains n steps and returns their metrics, [n] each, and whether training has to end."""
     train = config.train
     step = train_step(
@@ -262,6 +262,7 @@ def _learner(model, optimizer, head, strategy, config: WeightsConfig, train_clip
         accumulate_steps=train.accumulate_steps,
         jit_compile=train.jit_compile,
         head=head,
+        remat=pace.remat,
     )
 
     @tf.function

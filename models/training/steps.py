@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from models.clips import augment, cutmix, images, mixup
 from models.clips.augment import AugmentConfig
+from models.network.remat import Remat, rematerialise
 from models.training import losses, scores
 from models.training.optimizers import OptimizerConfig, update
 from models.training.progress import RATE
@@ -34,6 +35,7 @@ def train_step(
     accumulate_steps: int = 1,
     jit_compile: bool = False,
     head: PlainHead | None = None,
+    remat: Remat = "none",
 ) -> Callable[[Batch], dict[str, tf.Tensor]]:
     """A step that updates the weights, and returns the loss, accuracies, the rate, and norms of gradient and weights.
 
@@ -46,6 +48,7 @@ def train_step(
       accumulate_steps: Parts of a replica's batch that go through the network one after the other; they divide it.
       jit_compile: Compile forward and backward pass with XLA.
       head: How the head sees the features; None as they are.
+      remat: What the backward pass computes again instead of keeping it.
     """
     weights, head = class_weights or {}, head or PlainHead(model)
     variables = [variable.value for variable in model.trainable_variables]
@@ -54,7 +57,8 @@ def train_step(
         # Watched by name: nothing is kept for weights that are frozen.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            logits, moments = head.train(pixels)
+            with rematerialise(remat):
+                logits, moments = head.train(pixels)
             by_head = {
                 name: losses.softmax_cross_entropy(
                     logits[name], target, label_smoothing=label_smoothing, class_weights=weights.get(name)

@@ -17,7 +17,7 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from tfx import v1 as tfx
+from tfx.components import Transform
 from tfx.components.transform.executor import Executor
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.types import artifact_utils
@@ -69,7 +69,7 @@ class ClipTransformExecutor(Executor):
         written.split_names = examples.split_names
 
 
-class ClipTransform(tfx.components.Transform):
+class ClipTransform(Transform):
     """TFX's Transform with our executor."""
 
     EXECUTOR_SPEC = BeamExecutorSpec(ClipTransformExecutor)

@@ -282,7 +282,7 @@ def reduced(recipe):
 
 
 @pytest.mark.parametrize("recipe", recipes.names())
-def test_the_whole_step_of_every_recipe_compiles_for_an_accelerator(recipe, clips):
+def test_the_whole_step_of_every_recipe_compiles_for_an_accelerator_with_all_that_saves_memory(recipe, clips):
     config = reduced(recipe)
     source = input_pipeline.transformed_source([str(path) for path in clips.glob("*.gz")], ("verb",), "raw")
     model = build_model(config.model, clip_shape=config.clip.shape, classes={"verb": ["a", "b", "c"]})
@@ -294,6 +294,8 @@ def test_the_whole_step_of_every_recipe_compiles_for_an_accelerator(recipe, clip
         config.augment,
         clipping=config.train.optimizer,
         label_smoothing=config.train.label_smoothing,
+        accumulate_steps=2,
+        remat="blocks",
     )
     batches = input_pipeline.train_dataset(source, clip=config.clip, augmentation=config.augment, batch_size=4, seed=0)
     batch = next(iter(batches.map(lambda batch: {name: batch[name] for name in ("clip", "draws", "labels")})))
