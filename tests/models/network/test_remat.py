@@ -78,8 +78,11 @@ def test_frozen_weights_of_a_block_have_no_gradient_and_the_others_keep_theirs()
 def test_xla_computes_again_too_with_the_same_result():
     settings = {"variant": "spacetime", "dropout": 0.1}
     plain, blocks = (learner(network(**settings), remat, jit_compile=True) for remat in ("none", "blocks"))
-    for a, b in zip(blocks(), plain(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+    wanted = plain()
+    # The bias of the keys has no gradient but what rounding leaves, so that no tensor has a tolerance of its own.
+    largest = max(np.abs(gradient).max() for gradient in wanted)
+    for a, b in zip(blocks(), wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * largest)
     # Had it merged both computations, there would be as many.
     products, more = (
         text.count(" dot(") + text.count(" custom-call(")
