@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from components.ingest.memory import keep_memory_flat
+from components.storage.memory import keep_memory_flat
 from models.clips import augment, input_pipeline, sampling
 from models.clips.augment import AugmentConfig
 from models.clips.sampling import ClipConfig

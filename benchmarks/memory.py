@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.quiet import quiet
-from components.ingest.memory import keep_memory_flat
+from components.storage.memory import keep_memory_flat
 from models.network.remat import Remat, rematerialise
 from models.network.vivit import ViViTConfig, build_vivit
 from models.training import losses

@@ -27,12 +27,12 @@ from apache_beam.metrics import Metrics
 from components.ingest.config import ExamplesConfig
 from components.ingest.examples import Record, clip_record
 from components.ingest.kept import Kept, Source, find, read_source, removed_on_error
-from components.ingest.memory import give_memory_back, keep_memory_flat
 from components.ingest.quarantine import ClipsUnaccountedError, Outcome, quarantine_row
 from components.ingest.shard_file import Place, ShardWriter
 from components.manifest.reader import Clip
 from components.media.decoder import Decoder
 from components.media.video import StoredClip, VideoError
+from components.storage.memory import give_memory_back, keep_memory_flat
 from components.storage.record_files import is_record, split_path
 from components.storage.room import LogStream
 from schemas import features

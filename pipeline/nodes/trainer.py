@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.ingest.memory import keep_memory_flat, reuse_memory
 from components.storage import files
 from components.storage.code_version import code_version
+from components.storage.memory import keep_memory_flat, reuse_memory
 from models.checkpoints.pretrained import build_model
 from models.clips import images, input_pipeline, sampling
 from models.clips.source import Source
