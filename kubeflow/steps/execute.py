@@ -16,7 +16,6 @@ import tensorflow as tf
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
 from components.storage import folders
-from components.storage.folders import artifact_store_problem
 from kubeflow.steps.invocation import LOCATION, PROPERTIES, Invocation, answer, artifacts_of, execution_id, run_step
 from pipeline.settings import ConfigError
 
@@ -45,7 +44,7 @@ def execute(task: str, executor: str, invocation: Invocation, beam: Sequence[str
     properties = json.loads(invocation["inputs"]["parameterValues"][PROPERTIES])
     execution = execution_id(invocation)
     folder = os.path.join(properties["root"], task)
-    if problem := artifact_store_problem(folder):
+    if problem := folders.artifact_store_problem(folder):
         raise ConfigError(problem)
     for artifact in artifacts_of(invocation["inputs"]).values():
         artifact["uri"] = artifact["metadata"][LOCATION]
