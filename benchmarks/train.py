@@ -17,7 +17,7 @@ from models.training.config import PaceConfig, WeightsConfig
 from models.training.groups import apply_groups
 from models.training.loop import Split, train_steps
 from models.training.optimizers import build_optimizer
-from models.training.progress import WAIT
+from models.training.reports.progress import WAIT
 from models.training.steps import train_step
 
 # Steps of each turn that are not timed: they use up batches made during the other's turn.

@@ -18,7 +18,20 @@ from types import ModuleType
 
 from components.storage.ending import end_process
 from components.storage.room import no_room_message
-from pipeline.commands import check, convert, demo, doctor, manifest, models, predict, prepare, recipes, review, run
+from pipeline.commands import (
+    check,
+    convert,
+    demo,
+    doctor,
+    manifest,
+    models,
+    predict,
+    prepare,
+    recipes,
+    review,
+    run,
+    train,
+)
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
 from pipeline.local.workdir import places
@@ -28,6 +41,7 @@ _DISTRIBUTION, _GROUP = "vivit-tfx", "vivit.commands"
 _COMMANDS = {
     "demo": demo,
     "run": run,
+    "train": train,
     "prepare": prepare,
     "manifest": manifest,
     "check": check,

@@ -9,7 +9,6 @@ from tfx.orchestration import metadata
 
 from components.manifest.reader import read_manifest
 from components.registry.records import RunInfo
-from models.training.strategies import check_strategy
 from pipeline.beam import check_reachable, step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import PreparedData, prepare
@@ -20,7 +19,7 @@ from pipeline.plan.plan import plan_run, plan_text
 from pipeline.plan.weights import with_network
 from pipeline.recipe import Recipe, describe, load_recipe
 from pipeline.report import summary
-from pipeline.settings import ConfigError
+from pipeline.training.job import check_devices
 
 
 def run(
@@ -61,10 +60,7 @@ def run(
     # A wrong setting or option is reported before anything is read.
     settings = load_recipe(recipe or likely_recipe(overrides), overrides)
     step_args(beam)
-    try:
-        check_strategy(settings.train.strategy)
-    except ValueError as error:
-        raise ConfigError(f"train.strategy: {error}") from error
+    check_devices(settings.pace)
     with held(where.local):
         manifest = None
         if not recipe:

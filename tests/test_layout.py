@@ -40,10 +40,12 @@ MAY_IMPORT = {
     # Settings, the recipe and what the terminal shows; the DAG, its data and its runs.
     "pipeline": {
         *BELOW_PIPELINE,
-        *("pipeline.recipes", "pipeline.nodes", "pipeline.plan", "pipeline.local", "pipeline.commands"),
+        *("pipeline.recipes", "pipeline.nodes", "pipeline.training", "pipeline.plan"),
+        *("pipeline.local", "pipeline.commands"),
     },
     "pipeline.recipes": {*BELOW_PIPELINE, "pipeline"},
-    "pipeline.nodes": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.training": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.nodes": {*BELOW_PIPELINE, "pipeline", "pipeline.training"},
     "pipeline.plan": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.local": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.check": {*BELOW_PIPELINE, "pipeline", "pipeline.plan"},
@@ -52,7 +54,7 @@ MAY_IMPORT = {
     "pipeline.doctor": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.commands": {
         *BELOW_PIPELINE,
-        *("pipeline", "pipeline.plan", "pipeline.local"),
+        *("pipeline", "pipeline.plan", "pipeline.local", "pipeline.training"),
         *("pipeline.check", "pipeline.inference", "pipeline.versions", "pipeline.doctor"),
     },
     "kubeflow.cluster": {"pipeline"},

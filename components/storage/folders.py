@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import tensorflow as tf
 
@@ -15,6 +16,13 @@ def names(folder: str) -> list[str]:
         return tf.io.gfile.listdir(folder)
     except tf.errors.NotFoundError:
         return []
+
+
+def copy_files(folder: str, to: str) -> None:
+    """Copies the files of a folder, if it is there, into another."""
+    for name in names(folder):
+        tf.io.gfile.makedirs(to)
+        tf.io.gfile.copy(os.path.join(folder, name), os.path.join(to, name), overwrite=True)
 
 
 def remove(folder: str) -> None:

@@ -21,7 +21,8 @@ Backend = Literal["kubernetes", "vertex"]
 TPU = "google.com/tpu"
 ONE_MACHINE = (
     "a step of Kubeflow Pipelines, on Vertex too, is one container on one machine: give it more accelerators of one "
-    "machine (accelerator.count) or a TPU slice of one host, or train on several machines outside the pipeline"
+    "machine (accelerator.count) or a TPU slice of one host, or train on several machines beside it (train.elsewhere, "
+    "vivit train)"
 )
 # Where a step's own files lie, and its shared memory.
 SCRATCH, SHARED_MEMORY = "/scratch", "/dev/shm"

@@ -54,23 +54,30 @@ def train_dataset(
     augmentation: AugmentConfig,
     batch_size: int,
     seed: int,
-    start_step: int = 0,
+    start: int = 0,
     balance: str | None = None,
+    devices: int = 1,
+    host: int = 0,
+    hosts: int = 1,
 ) -> tf.data.Dataset:
-    """Endless training batches; `start_step` = s gives the batches of step 0's dataset after the first s.
+    """Endless training batches; `start` = s gives the batches of the whole dataset after the first s steps.
 
     Every pass reads every clip once, in an order of its own, any of all orders; with `augmentation.repeats` R, it shows
-    each R times in a row. A resumed dataset reads nothing of what was seen before `start_step`.
+    each R times in a row. A resumed dataset reads nothing of what was seen before. The clips of a step, and their
+    draws, are the same for one device or several, on one host or several: each device takes the next B of them.
 
     Args:
-      source: Clips of this host.
+      source: Clips of all hosts.
       clip: What a clip is.
       augmentation: What is drawn for each clip.
-      batch_size: Clips per batch of this host, B; a multiple of R.
+      batch_size: Clips per batch of one device, B; a multiple of R.
       seed: Seed of the order and of every draw.
-      start_step: Batches already consumed.
+      start: Steps already done.
       balance: Head whose classes come up equally often: a pass then shows N clips too, some not at all and some several
         times (see `models.clips.balance`). None shows each clip once.
+      devices: Devices of this host, which take batches in turn; a step has one for each.
+      host: Index of this host.
+      hosts: Number of hosts.
 
     Returns:
       Dataset of {"clip": uint8 [B, T, P, P, 3] (P of `augment.window_size`), "draws": `Draws` of [B, ...],
@@ -85,9 +92,10 @@ def train_dataset(
     repeats = augmentation.repeats
     if batch_size % repeats:
         raise ValueError(f"augment.repeats={repeats} does not divide the batch of {batch_size} clips of a device")
-    # Counted in clips that are read.
-    start = start_step * batch_size // repeats
-    first_epoch = start // source.count
+    # Counted in clips that are read: this host's share of a step, and where the first step begins.
+    share = devices * batch_size // repeats
+    first = start * share * hosts
+    first_epoch = first // source.count
     every = tf.range(source.count, dtype=tf.int64)
     copies_in = balanced_copies(source.labels_of[balance], seed) if balance else None
 
@@ -103,11 +111,19 @@ def train_dataset(
         same = tf.nest.map_structure(lambda value: tf.stack([value] * repeats), element)
         return same | {"clip": pixels, "draws": draws}
 
-    numbers = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch).skip(start - first_epoch * source.count)
-    positions = tf.data.Dataset.range(start, tf.int64.max)
+    numbers = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch).skip(first - first_epoch * source.count)
+    positions = tf.data.Dataset.range(first, tf.int64.max)
+    if hosts > 1:
+        numbers, positions = (_share(dataset, share, host, hosts) for dataset in (numbers, positions))
     dataset = tf.data.Dataset.zip((positions, source.records(numbers)))
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return _batched(dataset, batch_size, drop_remainder=True, repeats=repeats)
+
+
+def _share(dataset: tf.data.Dataset, share: int, host: int, hosts: int) -> tf.data.Dataset:
+    """Of every `share` * `hosts` elements those of one host."""
+    steps = dataset.batch(share * hosts)
+    return steps.flat_map(lambda step: tf.data.Dataset.from_tensor_slices(step[share * host : share * (host + 1)]))
 
 
 def eval_dataset(

@@ -70,16 +70,6 @@ class Source:
         """The files of clips."""
         return self.places.shards
 
-    def of_host(self, index: int, hosts: int) -> Source:
-        """The part that host `index` of `hosts` reads: the clips of every `hosts`-th file.
-
-        Raises:
-          ValueError: fewer files than hosts.
-        """
-        if len(self.files) < hosts:
-            raise ValueError(f"{hosts} hosts cannot share {len(self.files)} files: write at least {hosts} shards.")
-        return self.part(self.places.file % hosts == index)
-
     def only(self, groups: Sequence[str], *, inside: bool) -> Source:
         """The clips of some groups, or of all others."""
         named = set(groups)

@@ -31,6 +31,13 @@ class Cost:
         """Number of parameters."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
+    def training(self, trained: int) -> float:
+        """Multiply-adds of one clip's forward and backward pass where so many of the parameters are trained.
+
+        The backward pass multiplies twice: for what came in, and for the weights.
+        """
+        return (1 + 2 * trained / self.parameters) * self.multiply_adds
+
     @property
     def gflops(self) -> float:
         """Multiply-adds in 1e9, which is what the paper calls GFLOPs."""

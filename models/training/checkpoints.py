@@ -46,9 +46,10 @@ class Checkpoints:
             "optimizer": [variable.value for variable in optimizer.variables],
         }
         self._all = tf.train.Checkpoint(**everything, **({"others": list(others)} if others else {}))
-        own = folder if chief else tempfile.mkdtemp()
-        self._own = own
-        self._steps = tf.train.CheckpointManager(self._all, own, max_to_keep=2, checkpoint_name="step")
+        # Goes with this object, or with the process.
+        self._unread = None if chief else tempfile.TemporaryDirectory(prefix="vivit-")
+        self._own = self._unread.name if self._unread else folder
+        self._steps = tf.train.CheckpointManager(self._all, self._own, max_to_keep=2, checkpoint_name="step")
         self.step = 0
 
     def restore(self) -> int:

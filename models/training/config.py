@@ -150,6 +150,10 @@ class PaceConfig:
       checkpoint_steps: Steps between two checkpoints.
       strategy: Devices that train together, see `models.training.strategies.build_strategy`.
       steps_per_execution: Steps that run on the devices before the host looks at them again; more is faster on TPUs.
+      elsewhere: Whether the pipeline's Trainer waits for other machines, which ``vivit train`` makes train, and goes on
+        with their weights.
+      profile_steps: First and last step, counted from 1, of which a trace for TensorBoard's profiler is written; empty
+        for none.
       remat: What the backward pass computes again instead of keeping it in memory: nothing with "none", the weights of
         "attention", or all of the transformer "blocks" but their inputs.
     """
@@ -158,10 +162,15 @@ class PaceConfig:
     checkpoint_steps: int = 500
     strategy: StrategyName = "auto"
     steps_per_execution: int = 1
+    elsewhere: bool = False
+    profile_steps: tuple[int, ...] = ()
     remat: Remat = "none"
 
     def __post_init__(self):
         _check_positive(self, "eval_epochs", "checkpoint_steps", "steps_per_execution")
+        steps = self.profile_steps
+        if steps and (len(steps) != 2 or not 1 <= steps[0] <= steps[1]):
+            raise ValueError(f"profile_steps is {steps}; it must be the first and the last step, from 1 on, e.g. 20,25")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
@@ -14,16 +16,19 @@ import tensorflow as tf
 
 from models.clips import augment, input_pipeline
 from models.clips.source import Source
+from models.network.cost import measure_cost
 from models.training import losses, termination
 from models.training.checkpoints import Checkpoints
 from models.training.config import PaceConfig, WeightsConfig
 from models.training.groups import apply_groups
 from models.training.optimizers import build_optimizer
-from models.training.progress import WAIT, Progress
+from models.training.reports.devices import peak_flops
+from models.training.reports.progress import WAIT, Progress
+from models.training.reports.trace import Trace
 from models.training.selection.best import BestWeights
 from models.training.standardise import Moments, PlainHead, StandardisedHead
 from models.training.steps import WEIGHT_NORM, score_step, train_step
-from models.training.strategies import host_seed, is_chief, num_hosts
+from models.training.strategies import is_chief, num_hosts
 
 # Clips that TensorBoard shows.
 _SHOWN_CLIPS = 4
@@ -38,6 +43,10 @@ _logger = logging.getLogger("vivit.train")
 
 class TrainingError(RuntimeError):
     """Training cannot start or continue; the message gives the remedy."""
+
+
+class InterruptedTrainingError(TrainingError):
+    """Training was ended from outside; the same command goes on from what is saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +103,7 @@ def train_steps(
 
     Raises:
       TrainingError: If loss, gradient or update is not finite; names the step and the clips, and saves none of it.
-        Or if SIGTERM was received, see `termination`: all steps are saved.
+      InterruptedTrainingError: If SIGTERM was received, see `termination`: all steps are saved.
       ValueError: If a group of weights is empty, see `rules_of`.
     """
     total = config.train.total_steps(train_clips.count)
@@ -122,9 +131,10 @@ def train_steps(
         best = BestWeights(checkpoints, variables, config.train.best, judge_every, chief=chief)
         evaluate_held = _evaluator(model, head, strategy, config, held_clips)
     progress = Progress(
-        log_dir, total=total, first=first, batch_size=config.train.batch_size,
-        eval_steps=eval_every, eval_clips=eval_clips.count,
+        log_dir if chief else None, total=total, first=first, batch_size=config.train.batch_size,
+        eval_steps=eval_every, eval_clips=eval_clips.count, peak=_peak_speed(model, strategy, config, train_clips),
     )  # fmt: skip
+    trace = Trace(log_dir if chief else None, pace.profile_steps)
     progress.show(first, _preview(train_clips, config, first))
 
     def look(step: int, trained: int) -> bool:
@@ -146,11 +156,13 @@ def train_steps(
     pauses = (eval_every, judge_every, pace.checkpoint_steps, pace.steps_per_execution)
     # What was due after the step that is saved may have been broken off.
     unfinished = [(first, 0)] if first == total or (best and first) else []
-    with termination.training():
-        for step, trained in itertools.chain(unfinished, executions(first, total, pauses)):
+    with termination.training(), contextlib.closing(trace):
+        for step, trained in itertools.chain(unfinished, executions(first, total, pauses, trace.pauses)):
             metrics, ending = {}, False
             if trained:
+                trace.before(step - trained + 1)
                 metrics, ending = learn(batches, trained)
+                trace.after(step)
                 if wrong := first_not_finite(metrics):
                     index, what = wrong
                     at = step - trained + index + 1
@@ -170,7 +182,7 @@ def train_steps(
                     kept.save(step)
                 progress.close()
                 message = f"SIGTERM: training ends after step {step} of {total}; {_last_good(step)}"
-                raise TrainingError(message) from error
+                raise InterruptedTrainingError(message) from error
             yield step, metrics
             if not going_on:
                 break
@@ -206,12 +218,28 @@ def _last_good(step: int) -> str:
     return f"step {step} is saved, and the same command goes on from there" if step else "no step is saved yet"
 
 
-def executions(first: int, total: int, pauses: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Steps `first` to `total` in runs that end at every multiple of any of `pauses`: (step at the end, steps)."""
+def executions(first: int, total: int, pauses: Sequence[int], ends: Sequence[int] = ()) -> Iterator[tuple[int, int]]:
+    """Steps `first` to `total` in runs that end at every multiple of any of `pauses`, and at each of `ends`.
+
+    Yields:
+      The step at the end of a run, and its number of steps.
+    """
     while first < total:
-        end = min(total, *(first + pause - first % pause for pause in pauses))
+        later = (end for end in ends if end > first)
+        end = min(total, *(first + pause - first % pause for pause in pauses), *later)
         yield end, end - first
         first = end
+
+
+def _peak_speed(model, strategy, config: WeightsConfig, train_clips: Split) -> float | None:
+    """Clips a second at the peak of the devices, where it is known; what is computed again does not count."""
+    if not (peak := peak_flops(config.model.dtype)):
+        return None
+    heads = {head: len(names) for head, names in train_clips.classes.items()}
+    cost = measure_cost(config.model, clip_shape=config.clip.shape, heads=heads, all_tokens=False)
+    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    operations = 2 * cost.training(trained) * (1 - config.model.patch_dropout)
+    return peak * strategy.num_replicas_in_sync / operations
 
 
 def _distributed(strategy, config: WeightsConfig, batches_of_host: Callable) -> tf.data.Dataset:
@@ -223,15 +251,16 @@ def _distributed(strategy, config: WeightsConfig, batches_of_host: Callable) -> 
 
 def _train_batches(train_clips: Split, config: WeightsConfig, first: int, context, batch_size: int) -> tf.data.Dataset:
     """Endless batches of one host, one device after the other, from step `first` on."""
-    hosts, host = context.num_input_pipelines, context.input_pipeline_id
-    source = train_clips.source
     return input_pipeline.train_dataset(
-        source.of_host(host, hosts) if hosts > 1 else source,
+        train_clips.source,
         clip=config.clip,
         augmentation=config.augment,
         batch_size=batch_size,
-        seed=host_seed(config.train.seed, host),
-        start_step=first * context.num_replicas_in_sync // hosts,
+        seed=config.train.seed,
+        start=first,
+        devices=context.num_replicas_in_sync // context.num_input_pipelines,
+        host=context.input_pipeline_id,
+        hosts=context.num_input_pipelines,
         balance=config.heads[0] if config.train.sampling == "balanced" else None,
     )
 

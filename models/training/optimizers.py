@@ -152,6 +152,10 @@ class _WeightByWeight:
             is_kernel = ["kernel" in variable.name for variable in variables]
             self._decays = [decay if kernel else 0.0 for decay, kernel in zip(decays, is_kernel, strict=True)]
 
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # Keras would send them all once more between the devices: `update` has averaged them, to clip their mean.
+        return grads_and_vars
+
     def own(self, variable, learning_rate):
         """The rate, a scalar tensor, and the decay, a float, of one variable."""
         index = self._get_variable_index(variable)
@@ -250,11 +254,9 @@ def build_optimizer(
     """
     schedule, rules = config.schedule, rules or {}
     rate = CompoundSchedule(schedule.base_learning_rate, schedule.warmup * total_steps, total_steps, schedule.min_rate)
-    # Of the mean gradients that `update` gives it on every replica, Keras takes the sum once more.
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    own = {"loss_scale_factor": None if replicas == 1 else float(replicas)}
+    own = {}
     if config.ema is not None:
-        own |= {"use_ema": True, "ema_momentum": config.ema, "ema_warmup": config.ema_warmup}
+        own = {"use_ema": True, "ema_momentum": config.ema, "ema_warmup": config.ema_warmup}
     own |= {
         "kernel_decay": config.weight_decay,
         "rates": {path: rule.rate for path, rule in rules.items() if rule.rate != 1},

@@ -52,9 +52,6 @@ class PlainHead:
         """Logits by head in evaluation."""
         return self._model(clips, training=False)
 
-    def update(self, moments: Moments | tuple[()]) -> None:
-        """Takes what `train` returned, averaged over the replicas."""
-
     def fold(self) -> None:
         """Gives the head, in place, the weights that compute the same logits from plain features."""
 

@@ -16,7 +16,7 @@ from models.clips.augment import AugmentConfig
 from models.network.remat import Remat, rematerialise
 from models.training import losses, scores
 from models.training.optimizers import OptimizerConfig, update
-from models.training.progress import RATE
+from models.training.reports.progress import RATE
 from models.training.standardise import PlainHead
 
 Batch = Mapping[str, tf.Tensor]
@@ -82,7 +82,8 @@ def train_step(
     def step(batch):
         gradients, averages = gradients_of(batch)
         averages, moments = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, averages)
-        head.update(moments)
+        if moments:
+            head.update(moments)
         # The rate of this step: the update counts one more.
         averages[RATE] = tf.convert_to_tensor(optimizer.learning_rate)
         averages["gradient_norm"] = update(optimizer, gradients, model.trainable_variables, clipping)

@@ -11,9 +11,6 @@ import tensorflow as tf
 
 StrategyName = Literal["auto", "one", "mirrored", "multi_worker", "tpu"]
 
-# Two hosts must draw differently: each has its own files, at the same positions.
-_SEEDS_APART = 1_000_003
-
 
 def build_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
     """The strategy that trains on this machine's devices, or on a cluster's.
@@ -80,6 +77,11 @@ def check_strategy(name: StrategyName, devices: str = "/dev") -> None:
         raise ValueError("strategy 'mirrored': this machine has no GPU, and one CPU device; set strategy 'auto'")
 
 
+def spans_machines(name: StrategyName) -> bool:
+    """Whether a strategy is one over several machines, each with a process that trains."""
+    return name == "multi_worker" or (name == "auto" and _found() == "multi_worker")
+
+
 def _found() -> StrategyName:
     if "TPU_NAME" in os.environ or tf.config.list_physical_devices("TPU"):
         return "tpu"
@@ -118,8 +120,3 @@ def num_hosts(strategy: tf.distribute.Strategy) -> int:
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return strategy.extended.num_hosts
     return len(_workers()) if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else 1
-
-
-def host_seed(seed: int, host: int) -> int:
-    """The seed of one host's draws."""
-    return seed + _SEEDS_APART * host

@@ -89,13 +89,12 @@ def run_cost(recipe: Recipe, classes: Mapping[str, int], clips: int, evaluated: 
     cost = measure_cost(recipe.model, clip_shape=recipe.clip.shape, heads=classes, all_tokens=False)
     rules = rules_of(recipe.train.optimizer, cost.shapes)
     trained = sum(tf.TensorShape(shape).num_elements() for name, shape in cost.shapes.items() if not rules[name].frozen)
-    # The backward pass multiplies twice: for what came in, and for the weights.
-    step = (1 + 2 * trained / cost.parameters) * (1 - recipe.model.patch_dropout)
+    step = cost.training(trained) * (1 - recipe.model.patch_dropout)
     # The last evaluation in training, and the Scorer's.
     passes = evaluated * (1 + recipe.views.count)
     if probe := recipe.train.probe:
         passes += min(clips, probe.clips or clips) * probe.views
-    return passes * cost.multiply_adds, clips * step * cost.multiply_adds
+    return passes * cost.multiply_adds, clips * step
 
 
 def _speed() -> float:

@@ -14,6 +14,7 @@ import itertools
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -77,8 +78,11 @@ def probe(model: keras.Model, config: WeightsConfig, clips: Split, *, folder: st
     tf.io.gfile.makedirs(folder)
     data = io.BytesIO()
     np.savez(data, **weights, **moments._asdict())
-    with tf.io.gfile.GFile(kept, "wb") as file:
+    # Of several machines, which compute the same, one may look for it while another writes.
+    part = f"{kept}.{uuid.uuid4().hex}"
+    with tf.io.gfile.GFile(part, "wb") as file:
         file.write(data.getvalue())
+    tf.io.gfile.rename(part, kept, overwrite=True)
     return Probed(moments, computed=True)
 
 

@@ -111,7 +111,7 @@ def test_order_and_draws_depend_on_the_seed_alone(jpeg):
 @pytest.mark.parametrize("step", [1, 3, 4, 9])
 def test_resumed_at_a_step_it_goes_on_with_the_same_batches(jpeg, step):
     """15 clips in batches of 4: epochs end inside batches 3 and 7."""
-    assert_same(take(train(jpeg, start_step=step), 3), take(train(jpeg), step + 3)[step:])
+    assert_same(take(train(jpeg, start=step), 3), take(train(jpeg), step + 3)[step:])
 
 
 def test_a_clip_is_augmented_anew_in_every_epoch(jpeg):
@@ -167,7 +167,7 @@ def test_with_two_repeats_two_epochs_of_steps_show_every_clip_twice(raw):
 @pytest.mark.parametrize("step", [1, 7, 8])
 def test_resumed_with_repeats_it_goes_on_with_the_same_batches(raw, step):
     """15 clips, 2 of them in a batch of 4: a pass ends inside batch 7."""
-    resumed = take(train(raw, start_step=step, augmentation=REPEATED), 3)
+    resumed = take(train(raw, start=step, augmentation=REPEATED), 3)
     assert_same(resumed, take(train(raw, augmentation=REPEATED), step + 3)[step:])
 
 
@@ -196,7 +196,7 @@ def test_balanced_training_shows_all_classes_equally_often(raw):
 @pytest.mark.parametrize("step", [1, 7])
 def test_resumed_with_balance_it_goes_on_with_the_same_batches(raw, step):
     settings = {"balance": "verb", "augmentation": REPEATED}
-    resumed = take(train(unbalanced(raw), start_step=step, **settings), 3)
+    resumed = take(train(unbalanced(raw), start=step, **settings), 3)
     assert_same(resumed, take(train(unbalanced(raw), **settings), step + 3)[step:])
 
 
@@ -241,11 +241,14 @@ def test_labels_are_counted(jpeg):
     assert jpeg.count_labels() == {"verb": {0: 5, 1: 5, 2: 5}, "noun": dict.fromkeys(range(15), 1)}
 
 
-def test_hosts_share_the_files(jpeg):
-    parts = [set(jpeg.of_host(index, 2).places.file) for index in range(2)]
-    assert parts == [{0, 2}, {1}]
-    with pytest.raises(ValueError, match="4 hosts cannot share 3 files"):
-        jpeg.of_host(0, 4)
+@pytest.mark.parametrize("settings", [{}, {"augmentation": REPEATED}])
+def test_devices_of_hosts_share_each_step_of_one_device(raw, settings):
+    whole = take(train(raw, batch_size=8, start=3, **settings), 3)
+    hosts = [take(train(raw, batch_size=2, start=3, devices=2, host=host, hosts=2, **settings), 6) for host in range(2)]
+    # Of each step the batches of both devices of the first host, then those of the second.
+    steps = [[part for host in hosts for part in host[step : step + 2]] for step in (0, 2, 4)]
+    joined = [tf.nest.map_structure(lambda *values: np.concatenate(values), *step) for step in steps]
+    assert_same(joined, whole)
 
 
 def test_empty_split_is_an_error_at_once(jpeg):

@@ -90,7 +90,7 @@ def test_resumed_it_reads_no_clip_that_it_does_not_train_on(tmp_path, balance):
     numbers = {element["id"].numpy(): number for number, element in enumerate(texts(source))}
     for clip_id in gone:
         destroy(source, numbers[clip_id])
-    assert ids_of(batches_of(source, balance=balance, start_step=7), 5) == undisturbed[7:]
+    assert ids_of(batches_of(source, balance=balance, start=7), 5) == undisturbed[7:]
     with pytest.raises(tf.errors.OpError, match="no whole clip of .*clips-000.*.tfrecord at byte"):
         ids_of(batches_of(source, balance=balance), 7)
 

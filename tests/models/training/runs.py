@@ -27,7 +27,7 @@ from models.training.optimizers import OptimizerConfig, ScheduleConfig
 from models.training.phases import train
 from models.training.strategies import build_strategy
 from pipeline import settings
-from pipeline.nodes import trainer
+from pipeline.training import splits
 from schemas import features
 from schemas.clip_index import IndexedClip, index_name, write_indexed
 
@@ -78,11 +78,9 @@ def run(folder: Path, output: Path, config: RunConfig = CONFIG, *, executions: i
     """Trains on the clips of a folder, or breaks off after some executions; all it writes is below `output`."""
     strategy = build_strategy(config.train.strategy)
     files = [str(path) for path in sorted(folder.glob("*.gz"))]
-    clips = trainer.count_clips(
-        input_pipeline.transformed_source(files, config.heads, config.storage), CLASSES, "train"
-    )
+    clips = splits.count_clips(input_pipeline.transformed_source(files, config.heads, config.storage), CLASSES, "train")
     keras.utils.set_random_seed(1)
-    trainer.check_batches(config.train, clips, strategy)
+    splits.check_batches(config.train, clips, strategy)
     with strategy.scope():
         model = build_model(config.model, clip_shape=config.clip.shape, classes=CLASSES)
     steps = train(

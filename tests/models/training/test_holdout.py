@@ -12,7 +12,7 @@ from models.training.loop import TrainingError
 from models.training.phases import at_least, hold_out
 from models.training.selection.best import BestWeights
 from models.training.selection.holdout import OneGroupError, held_out
-from pipeline.nodes import trainer
+from pipeline.training import splits
 from tests.models.training import runs
 from tests.models.training.runs import CLASSES, CONFIG, with_settings
 
@@ -34,7 +34,7 @@ def test_one_group_alone_is_refused():
 @pytest.fixture
 def split(clips):
     source = input_pipeline.transformed_source([str(path) for path in clips.glob("*.gz")], CONFIG.heads, CONFIG.storage)
-    return trainer.count_clips(source, CLASSES, "train")
+    return splits.count_clips(source, CLASSES, "train")
 
 
 def test_both_parts_together_are_all_clips_and_share_no_group(split):

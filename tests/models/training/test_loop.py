@@ -1,13 +1,11 @@
 """models.training.loop on small clips: what it learns, says, refuses, and how it goes on after it was killed."""
 
 import dataclasses
-import json
 import logging
 import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,8 +21,8 @@ from models.training.loop import TrainingError, executions
 from models.training.optimizers import ScheduleConfig, build_optimizer
 from models.training.steps import train_step
 from pipeline import recipes, settings
-from pipeline.nodes import trainer
 from pipeline.recipe import load_recipe
+from pipeline.training import splits
 from schemas.clip_index import write_indexed
 from tests.models.training import runs as training_runs
 from tests.models.training.runs import CLASSES, with_settings
@@ -136,26 +134,6 @@ def test_two_devices_in_parts_learn_what_one_learns_from_the_whole_batch(clips, 
     assert_close(found, one_device[1], 1e-5)
 
 
-@pytest.mark.end_to_end
-def test_two_machines_learn_together_and_agree(clips, tmp_path):
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("localhost", 0))
-            ports.append(probe.getsockname()[1])
-    workers = [f"localhost:{port}" for port in ports]
-    config = with_settings(**TOGETHER, train__strategy="multi_worker")
-    processes = []
-    for index in range(2):
-        cluster = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
-        processes.append(start(clips, tmp_path / f"worker{index}", config, TF_CONFIG=cluster))
-    chief, other = (finish(process, tmp_path / f"worker{index}") for index, process in enumerate(processes))
-    assert_close(chief, other, 0)
-    kept = [(tmp_path / f"worker{index}" / "checkpoints" / "finished.index").exists() for index in range(2)]
-    assert kept == [True, False]
-    assert losses(tmp_path / "worker0") == losses(tmp_path / "worker1")
-
-
 def test_finished_weights_are_not_trained_again(clips, tmp_path, caplog):
     first = training_runs.run(clips, tmp_path)
     assert not newest(tmp_path)
@@ -223,7 +201,7 @@ def test_tensorboard_shows_clips_scalars_and_what_is_taken_for_what(clips, tmp_p
                     texts[value.tag] = tf.make_ndarray(value.tensor).item().decode()
     assert set(found) == {
         "train/loss", "train/accuracy", "train/gradient_norm", "learning_rate", "clips_per_second", "input_wait",
-        "eval/loss", "eval/accuracy",
+        "memory_gb", "eval/loss", "eval/accuracy",
     }  # fmt: skip
     assert [strip.shape for strip in pictures["train/clips"]] == [(16, 4 * 16, 3)] * 4
     assert pictures["confusion/verb"][0].shape == (258, 258, 1)
@@ -249,17 +227,17 @@ def test_labels_outside_the_classes_and_empty_splits_are_said(clips, tmp_path):
     source = input_pipeline.transformed_source([str(path) for path in clips.glob("*.gz")], ("verb",), "raw")
     message = "8 clip.s. of split 'train' have a label outside the classes of head 'verb'"
     with pytest.raises(TrainingError, match=message):
-        trainer.count_clips(source, {"verb": ["left", "right"]}, "train")
+        splits.count_clips(source, {"verb": ["left", "right"]}, "train")
     write_indexed(str(tmp_path / "empty.tfrecord"), str(tmp_path / "empty.gz"), [])
     empty = input_pipeline.transformed_source([str(tmp_path / "empty.gz")], ("verb",), "raw")
     with pytest.raises(TrainingError, match="split 'eval' has no clips"):
-        trainer.count_clips(empty, CLASSES, "eval")
+        splits.count_clips(empty, CLASSES, "eval")
 
 
 def test_a_class_without_training_clips_is_said(clips, caplog):
     source = input_pipeline.transformed_source([str(path) for path in clips.glob("*.gz")], ("verb",), "raw")
-    counted = trainer.count_clips(source, {"verb": [*CLASSES["verb"], "down"]}, "train")
-    trainer.check_batches(training_runs.CONFIG.train, counted, tf.distribute.get_strategy())
+    counted = splits.count_clips(source, {"verb": [*CLASSES["verb"], "down"]}, "train")
+    splits.check_batches(training_runs.CONFIG.train, counted, tf.distribute.get_strategy())
     assert "head verb: 1 class(es) without a training clip: down" in caplog.text
 
 

@@ -13,7 +13,7 @@ from models.training.groups import apply_groups
 from models.training.loop import Split, TrainingError
 from models.training.optimizers import build_optimizer
 from models.training.steps import mean_over_parts, train_step
-from pipeline.nodes import trainer
+from pipeline.training import splits
 from tests.models.training.runs import CLASSES, with_settings
 
 
@@ -107,4 +107,4 @@ def test_a_batch_that_parts_do_not_divide_is_refused():
     clips = Split(None, CLASSES, {"verb": {0: 10, 1: 10, 2: 10}})
     message = r"batch_size is 6, which 2 devices cannot share evenly in 2 parts each .train.accumulate_steps"
     with pytest.raises(TrainingError, match=message):
-        trainer.check_batches(LearningConfig(batch_size=6, accumulate_steps=2), clips, two_devices)
+        splits.check_batches(LearningConfig(batch_size=6, accumulate_steps=2), clips, two_devices)

@@ -10,7 +10,7 @@ from models.checkpoints.pretrained import build_model
 from models.clips import input_pipeline
 from models.training.config import PaceConfig
 from models.training.loop import TrainingError, first_not_finite, train_steps
-from pipeline.nodes import trainer
+from pipeline.training import splits
 from tests.models.training.runs import CLASSES, with_settings
 
 # Checkpoints at steps 4 and 8 of 12.
@@ -44,7 +44,7 @@ def train(clips, output, *, at=0, bend=tf.identity):
     plain = build_model(CONFIG.model, clip_shape=CONFIG.clip.shape, classes=CLASSES)
     model = keras.Model(plain.input, {"verb": Fault(at, bend)(plain.output["verb"])})
     files = [str(path) for path in sorted(clips.glob("*.gz"))]
-    counted = trainer.count_clips(input_pipeline.transformed_source(files, CONFIG.heads, "raw"), CLASSES, "train")
+    counted = splits.count_clips(input_pipeline.transformed_source(files, CONFIG.heads, "raw"), CLASSES, "train")
     steps = train_steps(
         model, tf.distribute.get_strategy(), CONFIG, part(PaceConfig, CONFIG.train), counted, counted,
         checkpoints=str(output / "checkpoints"), log_dir=str(output / "logs"),

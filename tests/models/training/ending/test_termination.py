@@ -26,7 +26,6 @@ from models.clips import input_pipeline
 from models.training.config import PaceConfig
 from models.training.loop import train_steps
 from pipeline import settings
-from pipeline.nodes import trainer
 from tests.models.training import runs
 from tests.models.training.runs import with_settings
 
@@ -114,7 +113,7 @@ def test_a_run_that_fails_in_its_last_evaluation_trains_nothing_again(clips, tmp
         for folder in (clips, evaluated):
             files = [str(path) for path in sorted(folder.glob("*.gz"))]
             source = input_pipeline.transformed_source(files, config.heads, config.storage)
-            splits.append(trainer.count_clips(source, runs.CLASSES, "train"))
+            splits.append(splits.count_clips(source, runs.CLASSES, "train"))
         steps = train_steps(
             model, tf.distribute.get_strategy(), config, part(PaceConfig, config.train), *splits,
             checkpoints=str(tmp_path / "checkpoints"), log_dir=str(tmp_path / "logs"),

@@ -17,7 +17,7 @@ from models.training.probing.attentive import fit_attentive
 from models.training.probing.features import Tokens, features_of, tokens_of
 from models.training.probing.heads import Fitting
 from models.training.probing.probe import probe
-from pipeline.nodes import trainer
+from pipeline.training import splits
 from tests.models.training.runs import CLASSES, CONFIG, write_clips
 
 SIZES, FRAMES, SPACE, WIDTH = {"verb": 2, "noun": 3}, 4, 3, 16
@@ -111,7 +111,7 @@ def clips(tmp_path_factory):
     write_clips(folder)
     files = [str(path) for path in sorted(folder.glob("*.gz"))]
     source = input_pipeline.transformed_source(files, CONFIG.heads, CONFIG.storage)
-    return trainer.count_clips(source, CLASSES, "train")
+    return splits.count_clips(source, CLASSES, "train")
 
 
 def built():

@@ -14,7 +14,7 @@ from models.training.config import ProbeConfig
 from models.training.probing.features import Features, features_of
 from models.training.probing.heads import Fitting, fit_heads
 from models.training.probing.probe import probe
-from pipeline.nodes import trainer
+from pipeline.training import splits
 from tests.models.training.runs import CLASSES, CONFIG, write_clips
 
 SIZES = {"verb": 3, "noun": 2}
@@ -73,7 +73,7 @@ def clips(tmp_path_factory):
     write_clips(folder)
     files = [str(path) for path in sorted(folder.glob("*.gz"))]
     source = input_pipeline.transformed_source(files, CONFIG.heads, CONFIG.storage)
-    return trainer.count_clips(source, CLASSES, "train")
+    return splits.count_clips(source, CLASSES, "train")
 
 
 def network():

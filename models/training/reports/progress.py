@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from models.training.reports.devices import memory_used
+
 _logger = logging.getLogger("vivit.train")
 
 WAIT, RATE = "input_wait", "learning_rate"
@@ -75,31 +77,33 @@ class Progress:
     """Averages metrics between two reports, and measures speed and the share of time spent waiting for input.
 
     Args:
-      log_dir: Folder of the TensorBoard logs.
+      log_dir: Folder of the TensorBoard logs; None writes none.
       total: Steps of the whole run.
       first: Steps done before this process.
       batch_size: Clips per step.
       eval_steps: Steps between two evaluations.
       eval_clips: Clips of an evaluation.
+      peak: Clips a second that the devices could train at most; None if it is not known.
       seconds: Time between two reports.
     """
 
     def __init__(
         self,
-        log_dir: str,
+        log_dir: str | None,
         *,
         total: int,
         first: int,
         batch_size: int,
         eval_steps: int,
         eval_clips: int,
+        peak: float | None = None,
         seconds: float = 10.0,
     ):
         self._time_left = TimeLeft(total=total, batch_size=batch_size, eval_steps=eval_steps, eval_clips=eval_clips)
         self._step, self._timed, self._announced = first, time.monotonic(), False
-        self._writer = tf.summary.create_file_writer(log_dir)
+        self._writer = tf.summary.create_file_writer(log_dir) if log_dir else tf.summary.create_noop_writer()
         self._total, self._batch_size, self._seconds = total, batch_size, seconds
-        self._reported_step = first
+        self._reported_step, self._peak = first, peak
         self._restart()
 
     def _restart(self) -> None:
@@ -138,10 +142,15 @@ class Progress:
         with self._writer.as_default(step=step):
             _write_scalars({f"train/{name}": value for name, value in metrics.items()})
             _write_scalars({RATE: rate, "clips_per_second": speed, WAIT: waited})
+            if (memory := memory_used()) is not None:
+                _write_scalars({"memory_gb": memory})
+            if self._peak:
+                _write_scalars({"share_of_peak": speed / self._peak})
+        of_peak = f", {100 * speed / self._peak:.0f} % of the devices' peak" if self._peak else ""
         left = f", {time_in_words(self._time_left.after(step))} left" if self._time_left.known else ""
         _logger.info(
-            "step %d/%d: %s, %s clips/s, %.0f %% waiting for input%s",
-            step, self._total, _in_words(metrics), speed_in_words(speed), 100 * waited, left,
+            "step %d/%d: %s, %s clips/s%s, %.0f %% waiting for input%s",
+            step, self._total, _in_words(metrics), speed_in_words(speed), of_peak, 100 * waited, left,
         )  # fmt: skip
         self._reported_step = step
         self._restart()

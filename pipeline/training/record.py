@@ -29,7 +29,7 @@ def kept_record(folder: str, strategy: tf.distribute.Strategy, *, steps: int, tr
       seconds: How long the steps of this run took.
     """
     path = os.path.join(folder, _FILE)
-    if not trained and tf.io.gfile.exists(path):
+    if not trained and has_record(folder):
         with tf.io.gfile.GFile(path) as file:
             return json.loads(file.read())
     record = {"seconds": round(seconds, 1), "steps": steps, "devices": _devices(strategy), "versions": versions()}
@@ -37,6 +37,11 @@ def kept_record(folder: str, strategy: tf.distribute.Strategy, *, steps: int, tr
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(record))
     return record
+
+
+def has_record(folder: str) -> bool:
+    """Whether the weights in a folder of checkpoints are finished, and have their record."""
+    return tf.io.gfile.exists(os.path.join(folder, _FILE))
 
 
 def versions() -> dict[str, str]:

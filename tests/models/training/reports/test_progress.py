@@ -1,11 +1,12 @@
-"""models.training.progress: what a run says about the time that it will take."""
+"""models.training.reports.progress: what a run says about the time that it will take."""
 
 import logging
 import re
 
+import numpy as np
 import pytest
 
-from models.training.progress import TimeLeft, speed_in_words, time_in_words
+from models.training.reports.progress import RATE, WAIT, Progress, TimeLeft, speed_in_words, time_in_words
 from tests.models.training import runs
 from tests.models.training.runs import with_settings
 
@@ -68,6 +69,19 @@ def test_a_run_says_how_long_it_will_take_and_what_is_left(clips, tmp_path, capl
     reports = [line for line in said if "waiting for input" in line]
     assert len(reports) >= 4
     assert re.search(r"waiting for input, \d+ (s|min) left$", reports[-1])
+
+
+def test_speed_is_a_share_of_the_peak_where_that_is_known(tmp_path, caplog):
+    progress = Progress(
+        str(tmp_path / "logs"), total=50, first=0, batch_size=4, eval_steps=25, eval_clips=40, peak=1e6
+    )  # fmt: skip
+    progress.add({"loss": np.ones(2), RATE: np.zeros(2), WAIT: np.zeros(2)})
+    with caplog.at_level(logging.INFO, logger="vivit.train"):
+        progress.report(2, now=True)
+    progress.close()
+    found = runs.scalars(tmp_path)
+    assert found["share_of_peak"][2] == pytest.approx(found["clips_per_second"][2] / 1e6)
+    assert re.search(r"clips/s, \d+ % of the devices' peak, 0 % waiting", caplog.text)
 
 
 def test_a_slow_speed_has_a_decimal():
