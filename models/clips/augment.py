@@ -207,7 +207,7 @@ def resample(windows: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
     """Shows each clip's window at the positions of its grid: resize, crop and flip in one.
 
     The arithmetic is that of TensorFlow's bilinear kernel: equal to `images.resize` followed by `images.crop`, up
-    to the device's rounding. Clip after clip, which takes less memory, and half the time of gathers in a batch.
+    to the device's rounding. Clip after clip, which takes less memory, and less time than gathers in a batch.
 
     Args:
       windows: uint8 [B, T, P, P, 3] (the two sides may differ).
