@@ -74,19 +74,21 @@ def _train_ops(case: Path) -> Iterator[Comparison]:
         expected = golden[f"crop_{index}"]
         yield compare(case.name, f"scale jitter {index}", resized, golden[f"scale_jitter_{index}"])
         yield compare(case.name, f"crop {index}", images.crop(resized, *offset, size), expected)
-        resampled = augment.resample(frames[tf.newaxis], grid[tf.newaxis])[0]
+        resampled = images.interleaved(augment.resample(frames[tf.newaxis], grid[tf.newaxis]))[0]
         yield compare(case.name, f"jitter and crop {index} in one", resampled, expected)
     upright = tf.range(size)
     mirror = tf.cast(tf.stack([upright, upright[::-1]]), tf.float32)[tf.newaxis]
-    flipped = augment.resample(tf.constant(golden["crop_0"])[tf.newaxis], mirror)[0]
+    flipped = images.interleaved(augment.resample(tf.constant(golden["crop_0"])[tf.newaxis], mirror))[0]
     yield compare(case.name, "flip", flipped, golden["flip_of_crop_0"])
     normalised = tf.constant(golden["normalised"])
     yield compare(case.name, "normalised", images.normalise(golden["flip_of_crop_0"]), normalised, NORMALISED)
     arguments = {name.removesuffix("_delta"): value for name, value in meta["colour"].items()}
     draws = colour.ColourDraws(jitter=True, drop=False, **arguments)
-    yield compare(case.name, "colour", colour.jitter(normalised, draws), golden["colour_out"], COLOURED)
+    coloured = images.interleaved(colour.jitter(images.planes(normalised), draws))
+    yield compare(case.name, "colour", coloured, golden["colour_out"], COLOURED)
     dropped = golden["colour_drop_of_normalised"]
-    yield compare(case.name, "colour drop", colour.greyscale(normalised), dropped, COLOURED)
+    grey = images.interleaved(colour.greyscale(images.planes(normalised)))
+    yield compare(case.name, "colour drop", grey, dropped, COLOURED)
 
 
 def _randaugment(case: Path) -> Iterator[Comparison]:
@@ -103,11 +105,12 @@ def _randaugment(case: Path) -> Iterator[Comparison]:
         "Sharpness": lambda clip, magnitude: randaugment.sharpness(clip, magnitude, parity=True),
         "SolarizeAdd": randaugment.solarize_add,
     }
-    clip = tf.constant(golden["input"])
+    clip = images.planes(tf.constant(golden["input"]))
     for key in golden:
         if key != "input":
             magnitude, operation = key.split("/")
-            yield compare(case.name, key, operations[operation](clip, int(magnitude.removeprefix("m"))), golden[key])
+            changed = operations[operation](clip, int(magnitude.removeprefix("m")))
+            yield compare(case.name, key, images.interleaved(changed), golden[key])
 
 
 def _records(case: Path) -> Iterator[Comparison]:

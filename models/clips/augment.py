@@ -207,28 +207,39 @@ def resample(windows: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
     """Shows each clip's window at the positions of its grid: resize, crop and flip in one.
 
     The arithmetic is that of TensorFlow's bilinear kernel: equal to `images.resize` followed by `images.crop`, up
-    to the device's rounding.
+    to the device's rounding. Clip after clip, which takes less memory, and less time than gathers in a batch.
 
     Args:
       windows: uint8 [B, T, P, P, 3] (the two sides may differ).
       grid: float32 [B, 2, S], positions of rows and columns, in pixels of the window.
 
     Returns:
-      uint8 [B, T, S, S, 3].
+      uint8 [B, 3, T, S, S].
     """
+    size = grid.shape[2]
+    spec = tf.TensorSpec([3, windows.shape[1], size, size], tf.uint8)
+    return tf.map_fn(lambda clip: _resample_clip(*clip), (windows, grid), fn_output_signature=spec)
+
+
+def _resample_clip(window: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
     lower = tf.floor(grid)
     weight = grid - lower
     lower = tf.cast(lower, tf.int32)
-    upper = tf.minimum(lower + 1, tf.constant([[windows.shape[2] - 1], [windows.shape[3] - 1]]))
+    upper = tf.minimum(lower + 1, tf.constant([[window.shape[1] - 1], [window.shape[2] - 1]]))
+    # The three bytes of a pixel as one integer: a gather takes as long for one byte.
+    red, green, blue = tf.unstack(tf.cast(window, tf.int32), axis=-1)
+    packed = red + 256 * green + 65536 * blue
+    shifts = tf.constant([0, 8, 16])[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
-    def between(pixels, axis, which):
-        low = tf.cast(tf.gather(pixels, lower[:, which], axis=axis, batch_dims=1), tf.float32)
-        high = tf.cast(tf.gather(pixels, upper[:, which], axis=axis, batch_dims=1), tf.float32)
-        shape = [-1, *(grid.shape[2] if a == axis else 1 for a in range(1, 5))]
-        return low + (high - low) * tf.reshape(weight[:, which], shape)
+    def levels(columns):
+        shifted = tf.bitwise.right_shift(tf.gather(packed, columns, axis=2), shifts)
+        return tf.cast(tf.bitwise.bitwise_and(shifted, 255), tf.float32)
 
     # Columns first: the kernel interpolates along a row before it does between two rows.
-    return tf.cast(between(between(windows, 3, 1), 2, 0), tf.uint8)
+    low, high = levels(lower[1]), levels(upper[1])
+    rows = low + (high - low) * weight[1]
+    low, high = tf.gather(rows, lower[0], axis=2), tf.gather(rows, upper[0], axis=2)
+    return tf.cast(low + (high - low) * weight[0][:, tf.newaxis], tf.uint8)
 
 
 def apply(windows: tf.Tensor, draws: Draws, config: AugmentConfig) -> tf.Tensor:
@@ -244,14 +255,14 @@ def apply(windows: tf.Tensor, draws: Draws, config: AugmentConfig) -> tf.Tensor:
     Returns:
       float32 [B, T, S, S, 3] in [-1, 1] (RandAugment and colour keep the range; the noise of erasing may leave it).
     """
-    pixels = windows
-    if config.scale is not None or config.flip:
-        pixels = resample(windows, draws.grid)
+    moved = config.scale is not None or config.flip
+    planes = resample(windows, draws.grid) if moved else images.planes(windows)
     if config.randaugment_layers:
-        pixels = randaugment.apply(pixels, draws.randaugment, config.randaugment_magnitude, parity=config.parity)
-    clip = images.normalise(pixels)
+        planes = randaugment.apply(planes, draws.randaugment, config.randaugment_magnitude, parity=config.parity)
     if config.colour or config.drop_colour:
-        clip = colour.apply(clip, draws.colour)
+        clip = images.interleaved(colour.apply(planes, draws.colour))
+    else:
+        clip = images.normalise(images.interleaved(planes))
     if config.erasing:
         clip = erasing.apply(clip, draws.erasing)
     return clip

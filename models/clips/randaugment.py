@@ -1,8 +1,8 @@
 """RandAugment without its geometric operations, for whole clips: one draw of operations, the same for all frames.
 
-Contract of every operation: uint8 [T, H, W, 3] to the same, in static shapes; `magnitude` 10 is the nominal maximum and
-more is allowed. Arguments are those of the reference (spec §4.4). With `parity` an operation has the reference's
-defects, which came from stacking the frames into one tall image and from integer overflow:
+Contract of every operation: planes of one clip, uint8 [3, T, H, W], to the same, in static shapes; `magnitude` 10 is
+the nominal maximum and more is allowed. Arguments are those of the reference (spec §4.4). With `parity` an operation
+has the reference's defects, which came from stacking the frames into one tall image and from integer overflow:
 
 - Solarize: the threshold wraps modulo 256 (magnitude 15 inverts from 128 on, 20 everything); else it is compared as is.
 - Contrast: the grey level blended with is the number of pixels / 256, at most 255; else the clip's mean luma.
@@ -12,16 +12,20 @@ defects, which came from stacking the frames into one tall image and from intege
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from models.clips.colour import LUMA
 
 
 def autocontrast(clip: tf.Tensor) -> tf.Tensor:
     """Stretches each channel of the clip to 0..255."""
     pixels = tf.cast(clip, tf.float32)
-    low = tf.reduce_min(pixels, axis=[0, 1, 2])
-    high = tf.reduce_max(pixels, axis=[0, 1, 2])
+    # Of many columns at once, then of all; the signs keep XLA from joining both into one, which takes twice as long.
+    low = -tf.reduce_max(-tf.reduce_min(pixels, axis=[1, 2], keepdims=True), axis=3, keepdims=True)
+    high = -tf.reduce_min(-tf.reduce_max(pixels, axis=[1, 2], keepdims=True), axis=3, keepdims=True)
     scale = 255.0 / (high - low)
     stretched = tf.clip_by_value(pixels * scale - low * scale, 0.0, 255.0)
     return tf.where(high > low, tf.cast(stretched, tf.uint8), clip)
@@ -29,7 +33,7 @@ def autocontrast(clip: tf.Tensor) -> tf.Tensor:
 
 def equalize(clip: tf.Tensor) -> tf.Tensor:
     """Spreads each channel's histogram, taken over the clip, evenly over 0..255 (as PIL)."""
-    levels = tf.cast(clip, tf.int32) + 256 * tf.range(3)
+    levels = tf.cast(clip, tf.int32) + 256 * tf.range(3)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     flat = tf.reshape(levels, [-1])
     histogram = tf.reshape(tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, 3 * 256), [3, 256])
     highest = tf.reduce_max(tf.where(histogram > 0, tf.range(256), 0), axis=1)
@@ -67,16 +71,15 @@ def solarize_add(clip: tf.Tensor, magnitude: float) -> tf.Tensor:
 
 def color(clip: tf.Tensor, magnitude: float) -> tf.Tensor:
     """Moves away from greyscale."""
-    return _blend(_luma(clip), clip, magnitude)
+    return _blend(luma(clip), clip, magnitude)
 
 
 def contrast(clip: tf.Tensor, magnitude: float, *, parity: bool) -> tf.Tensor:
     """Moves away from a uniform grey."""
-    luma = _luma(clip)
     if parity:
-        grey = tf.cast(min(clip.shape[0] * clip.shape[1] * clip.shape[2] // 256, 255), tf.uint8)
+        grey = tf.cast(min(math.prod(clip.shape[1:]) // 256, 255), tf.uint8)
     else:
-        grey = tf.cast(tf.round(tf.reduce_mean(tf.cast(luma, tf.float32))), tf.uint8)
+        grey = tf.cast(tf.round(tf.reduce_mean(tf.cast(luma(clip), tf.float32))), tf.uint8)
     return _blend(grey, clip, magnitude)
 
 
@@ -87,9 +90,9 @@ def brightness(clip: tf.Tensor, magnitude: float) -> tf.Tensor:
 
 def sharpness(clip: tf.Tensor, magnitude: float, *, parity: bool) -> tf.Tensor:
     """Moves away from a 3x3 blur; a border of one pixel stays as it is."""
-    frames = tf.reshape(clip, [1, -1, *clip.shape[2:]]) if parity else clip
+    frames = tf.reshape(clip, [3, 1, -1, clip.shape[3]]) if parity else clip
     blurred = _blur(frames, parity)
-    border = [[0, 0], [1, 1], [1, 1], [0, 0]]
+    border = [[0, 0], [0, 0], [1, 1], [1, 1]]
     inside = tf.pad(tf.ones_like(blurred), border)
     return tf.reshape(_blend(tf.where(inside == 1, tf.pad(blurred, border), frames), frames, magnitude), clip.shape)
 
@@ -98,12 +101,18 @@ def cutout(clip: tf.Tensor, magnitude: float, centre: tf.Tensor, *, parity: bool
     """Fills a box of int(magnitude / 10 * 40) pixels to each side of `centre`, float32 [2], fractions of (H, W)."""
     half = int(magnitude / 10 * 40)
     inside = []
-    for axis, size in enumerate(clip.shape[1:3]):
+    for axis, size in enumerate(clip.shape[2:]):
         middle = tf.cast(centre[axis] * size, tf.int32)
         position = tf.range(size)
         inside.append((position >= middle - half) & (position < middle + half))
-    box = inside[0][:, tf.newaxis, tf.newaxis] & inside[1][tf.newaxis, :, tf.newaxis]
+    box = inside[0][:, tf.newaxis] & inside[1]
     return tf.where(box, tf.constant(0 if parity else 128, tf.uint8), clip)
+
+
+def luma(clip: tf.Tensor) -> tf.Tensor:
+    """tf.image.rgb_to_grayscale of planes, by the same roundings for every colour: uint8 [1, T, H, W]."""
+    red, green, blue = (w * p for w, p in zip(LUMA, tf.unstack(tf.cast(clip, tf.float32) * (1 / 255)), strict=True))
+    return tf.cast((red + green + blue) * 255.5, tf.uint8)[tf.newaxis]
 
 
 # `apply` has one branch per operation and a last one that leaves the clip alone.
@@ -132,7 +141,7 @@ def draw(layers: int, seed: tf.Tensor) -> RandAugmentDraws:
 
 
 def apply(clips: tf.Tensor, draws: RandAugmentDraws, magnitude: float, *, parity: bool) -> tf.Tensor:
-    """Applies to each clip of uint8 [B, T, H, W, 3] the operations that were drawn for it, in order."""
+    """Applies to each clip of uint8 [B, 3, T, H, W] the operations that were drawn for it, in order."""
 
     def one_clip(arguments):
         clip, of_clip = arguments
@@ -161,29 +170,25 @@ def _branches(clip: tf.Tensor, magnitude: float, centre: tf.Tensor, parity: bool
 
 
 def _blur(frames: tf.Tensor, parity: bool) -> tf.Tensor:
-    """The mean over 3x3 pixels of uint8 [T, H, W, 3], the centre five times, rounded down: uint8 [T, H - 2, W - 2, 3].
+    """The mean over 3x3 pixels of uint8 [3, T, H, W], the centre five times, rounded down: uint8 [3, T, H - 2, W - 2].
 
     With `parity` it is rounded as in the reference's convolution: nine fused multiply-adds in float32, one after the
     other, which come out below a whole level now and then. TensorFlow's own rounds as the processor does.
     """
-    height, width = frames.shape[1] - 2, frames.shape[2] - 2
+    height, width = frames.shape[2] - 2, frames.shape[3] - 2
     taps = [
-        (frames[:, row : row + height, column : column + width], 5 if row == column == 1 else 1)
+        (frames[:, :, row : row + height, column : column + width], 5 if row == column == 1 else 1)
         for row in range(3)
         for column in range(3)
     ]
     if not parity:
         return tf.cast(tf.add_n([weight * tf.cast(pixels, tf.int32) for pixels, weight in taps]) // 13, tf.uint8)
-    total = tf.zeros([frames.shape[0], height, width, 3])
+    total = tf.zeros([*frames.shape[:2], height, width])
     for pixels, weight in taps:
         # Exact in float64, so that it is rounded once, to float32.
         product = tf.cast(pixels, tf.float64) * tf.cast(tf.constant(float(weight)) / 13.0, tf.float64)
         total = tf.cast(tf.cast(total, tf.float64) + product, tf.float32)
     return tf.cast(tf.clip_by_value(total, 0.0, 255.0), tf.uint8)
-
-
-def _luma(clip: tf.Tensor) -> tf.Tensor:
-    return tf.image.rgb_to_grayscale(clip)
 
 
 def _blend(base: tf.Tensor, clip: tf.Tensor, magnitude: float) -> tf.Tensor:

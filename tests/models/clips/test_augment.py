@@ -19,6 +19,11 @@ CLIP = ClipConfig(num_frames=3, stride=1, min_resize=40, crop_size=32)
 SIZE = tf.constant([40, 56])
 
 
+def resampled(frames, grid):
+    """One clip of frames, uint8 [T, S, S, 3], at the positions of the grid."""
+    return images.interleaved(augment.resample(frames[tf.newaxis], grid[tf.newaxis]))[0]
+
+
 @pytest.mark.parametrize("case", range(3))
 def test_resampling_equals_the_reference_jitter_and_crop(case):
     factors = tf.constant(META[f"scale_jitter_{case}"])
@@ -27,13 +32,12 @@ def test_resampling_equals_the_reference_jitter_and_crop(case):
     _, top, left, _ = META[f"crop_{case}_offset"]
     np.testing.assert_array_equal(images.crop(resized, top, left, 32), GOLDEN[f"crop_{case}"])
     grid = augment.sampling_positions(SIZE, tf.shape(resized)[1:3], tf.constant([top, left]), 32)
-    np.testing.assert_array_equal(augment.resample(FRAMES[tf.newaxis], grid[tf.newaxis])[0], GOLDEN[f"crop_{case}"])
+    np.testing.assert_array_equal(resampled(FRAMES, grid), GOLDEN[f"crop_{case}"])
 
 
 def test_reversed_columns_are_the_reference_flip():
     grid = tf.cast(tf.stack([tf.range(32), tf.range(32)[::-1]]), tf.float32)
-    flipped = augment.resample(tf.constant(GOLDEN["crop_0"])[tf.newaxis], grid[tf.newaxis])[0]
-    np.testing.assert_array_equal(flipped, GOLDEN["flip_of_crop_0"])
+    np.testing.assert_array_equal(resampled(tf.constant(GOLDEN["crop_0"]), grid), GOLDEN["flip_of_crop_0"])
 
 
 def window(frame, corner, side, clip):
@@ -58,8 +62,7 @@ def test_window_holds_every_pixel_that_a_crop_shows(scale, shape):
     config = AugmentConfig(scale=scale, flip=0.0, colour=0.0, drop_colour=0.0)
     for cropped, corner, grid in crops_of(config, 12, frames):
         in_frame = grid + tf.cast(corner, tf.float32)[:, tf.newaxis]
-        whole = augment.resample(frames[tf.newaxis], in_frame[tf.newaxis])[0]
-        np.testing.assert_array_equal(cropped, images.normalise(whole))
+        np.testing.assert_array_equal(cropped, images.normalise(resampled(frames, in_frame)))
 
 
 def test_window_is_not_larger_than_the_jitter_needs():

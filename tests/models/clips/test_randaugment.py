@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.clips import randaugment
+from models.clips import images, randaugment
 from models.clips.randaugment import RandAugmentDraws
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "preprocessing" / "randaugment_ops.npz")
-CLIP = tf.constant(GOLDEN["input"])
+CLIP = images.planes(tf.constant(GOLDEN["input"]))
 
 
 def test_solarize_does_not_wrap():
@@ -19,14 +19,17 @@ def test_solarize_does_not_wrap():
 
 def test_sharpness_does_not_mix_frames():
     together = randaugment.sharpness(CLIP, 10, parity=False)
-    apart = [randaugment.sharpness(CLIP[t : t + 1], 10, parity=False) for t in range(3)]
-    np.testing.assert_array_equal(together, tf.concat(apart, 0))
+    apart = [randaugment.sharpness(CLIP[:, t : t + 1], 10, parity=False) for t in range(3)]
+    np.testing.assert_array_equal(together, tf.concat(apart, 1))
 
 
 def test_contrast_keeps_the_mean_luma():
     """With a factor of 1 / 2 levels stay in range, so that truncation alone moves the mean."""
     halved = randaugment.contrast(CLIP, 4 / 1.8, parity=False)
-    mean = [float(tf.reduce_mean(tf.cast(tf.image.rgb_to_grayscale(clip), tf.float32))) for clip in (CLIP, halved)]
+    mean = [
+        float(tf.reduce_mean(tf.cast(tf.image.rgb_to_grayscale(images.interleaved(clip)), tf.float32)))
+        for clip in (CLIP, halved)
+    ]
     assert abs(mean[0] - mean[1]) < 1.5
 
 
@@ -34,7 +37,7 @@ def test_contrast_keeps_the_mean_luma():
 def test_cutout_fills_one_box_in_all_frames(parity, fill):
     cut = randaugment.cutout(CLIP, 2, tf.constant([0.5, 0.0]), parity=parity).numpy()
     expected = CLIP.numpy().copy()
-    expected[:, 8:24, 0:8] = fill
+    expected[:, :, 8:24, 0:8] = fill
     np.testing.assert_array_equal(cut, expected)
 
 
@@ -46,6 +49,24 @@ def test_each_clip_gets_its_own_operations_in_order():
     np.testing.assert_array_equal(both[0], randaugment.brightness(randaugment.invert(CLIP), 15))
     np.testing.assert_array_equal(both[1], randaugment.invert(randaugment.brightness(CLIP, 15)))
     np.testing.assert_array_equal(both[2], CLIP)
+
+
+def test_luma_is_tensorflows():
+    """Truncation makes one rounding more or less a whole level."""
+    colours = np.random.default_rng(0).integers(0, 256, [2, 256, 1024, 3]).astype(np.uint8)
+    luma = images.interleaved(randaugment.luma(images.planes(tf.constant(colours))))
+    np.testing.assert_array_equal(luma, tf.image.rgb_to_grayscale(colours))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "compiled"])
+def test_a_clip_does_not_depend_on_the_rest_of_its_batch(jit_compile):
+    drawn = RandAugmentDraws(tf.stack([tf.range(12), tf.range(12)[::-1]], 1), centres=tf.fill([12, 2, 2], 0.4))
+    batch = tf.random.stateless_uniform([12, *CLIP.shape], [1, 2], 0, 256, tf.int32)
+    run = tf.function(lambda *x: randaugment.apply(*x, 15, parity=False), jit_compile=jit_compile)
+    whole = run(tf.cast(batch, tf.uint8), drawn)
+    for part in (slice(0, 5), slice(5, 12)):
+        of_part = tf.nest.map_structure(lambda value, part=part: value[part], drawn)
+        np.testing.assert_array_equal(run(tf.cast(batch[part], tf.uint8), of_part), whole[part])
 
 
 def test_draws_reach_all_operations():
