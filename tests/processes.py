@@ -39,6 +39,8 @@ def start(
       variables: Of its environment, besides those that this process has now.
     """
     environment = {**os.environ, **variables}
+    # Whoever waits for a line may read it from now on.
+    Path(log).touch()
     process = _SERVER.Process(target=_run, args=(function, arguments, str(log), str(folder), environment))
     process.start()
     return process
