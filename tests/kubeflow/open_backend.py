@@ -9,19 +9,13 @@ copied), cacheutils/cache.go (what makes a task's fingerprint).
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import runpy
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parents[2]
-# A step has a process of its own, as in a container, forked from one that has imported TFX: that takes seconds.
-_CONTAINERS = multiprocessing.get_context("forkserver")
-_CONTAINERS.set_forkserver_preload(["tfx.v1", "tensorflow_model_analysis"])
+from tests import processes
+
 # Where artifacts go when neither spec nor run says: a store that TensorFlow cannot read.
 _DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"
 
@@ -114,8 +108,15 @@ class OpenBackend:
         words = [*container["command"], *container["args"]]
         command = [json.dumps(invocation) if word == "{{$}}" else word for word in words]
         log = self._run_folder / f"{name}.log"
-        process = _CONTAINERS.Process(target=_run_command, args=(command, str(self._run_folder), str(log)))
-        process.start()
+        python, option, *module = command
+        assert (python, option) == ("python", "-m")
+        # A step has a process of its own, as in a container, and nothing that another container left.
+        home = tempfile.mkdtemp(dir=self._run_folder)
+        process = processes.start(
+            processes.run_module, *module, log=log, folder=self._run_folder,
+            # The image has the project installed; here it is on the path.
+            HOME=home, TMPDIR=home, PYTHONPATH=str(processes.ROOT),
+        )  # fmt: skip
         while process.is_alive():
             process.join(0.05)
             if self._lose(name):
@@ -162,20 +163,3 @@ class OpenBackend:
 
 def _source(output: dict, key: str) -> tuple[str, str]:
     return output["producerTask"], output[key]
-
-
-def _run_command(command: list[str], folder: str, log: str) -> None:
-    """Runs ``python -m MODULE ARGUMENTS`` in this process, which only the step uses."""
-    python, option, module, *arguments = command
-    assert (python, option) == ("python", "-m")
-    os.chdir(folder)
-    # Nothing that another container left.
-    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.mkdtemp(dir=folder)
-    tempfile.tempdir = None
-    # The image has the project installed; here it is on the path.
-    os.environ["PYTHONPATH"] = str(_ROOT)
-    with open(log, "a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +20,7 @@ from pipeline.recipe import describe, load_recipe
 from pipeline.run import run_nodes
 from pipeline.training.job import read_job
 from schemas import serving
+from tests import processes
 from tests.conftest import ONE_LABEL, TINY
 
 pytestmark = pytest.mark.end_to_end
@@ -63,22 +62,24 @@ def test_the_trainer_starts_from_production_and_trains_once(colours_run, caplog)
     assert all(result.cached for result in again.values())
 
 
-def test_the_trainer_waits_for_another_machine_and_goes_on_with_its_weights(colours_run, caplog):
+def test_the_trainer_waits_for_another_machine_and_goes_on_with_its_weights(colours_run, caplog, tmp_path):
     changes = ("train.elsewhere=true", "train.epochs=1", "train.seed=5")
     recipe, data, _ = prepared(colours_run, "null", *changes)
     info = describe("demo", recipe, source=str(colours_run.data))
 
+    log, started = tmp_path / "there.log", []
+
     def train_there():
         while "waiting for the training: run `vivit train --workdir " not in caplog.text:
             time.sleep(0.1)
-        command = [sys.executable, "-m", "pipeline.cli", "train", "--workdir", colours_run.workdir]
-        return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        command = (processes.run_module, "pipeline.cli", "train", "--workdir", str(colours_run.workdir))
+        started.append(processes.start(*command, log=log))
 
     with caplog.at_level(logging.INFO, logger="vivit.train"), ThreadPoolExecutor() as threads:
-        there = threads.submit(train_there)
+        threads.submit(train_there)
         here = run_nodes(recipe, data, places(str(colours_run.workdir)), lambda line: None, info, last="Trainer")
-    assert there.result().returncode == 0, there.result().stdout
-    assert there.result().stdout.endswith("Trained; the pipeline goes on from here.\n")
+    assert [processes.wait(process) for process in started] == [0], log.read_text()
+    assert log.read_text().endswith("Trained; the pipeline goes on from here.\n")
     outputs = here["Trainer"].outputs
     assert list(Path(outputs["model_run"][0].uri).glob("events*"))
     finished = tf.train.load_checkpoint(f"{read_job(str(colours_run.workdir / 'checkpoints')).checkpoints}/finished")

@@ -8,19 +8,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from components.storage import files
 from pipeline.cli import main
 from pipeline.inference.predict import predict
+from tests import processes
 from tests.conftest import ONE_LABEL, TINY, UNGATED
 from tests.models.serving.test_convert import convert
 from tests.servers import s3_server
 from tests.videos import write_colour_classes
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +36,31 @@ def bucket(tmp_path_factory):
         yield folder
 
 
-def vivit(*arguments, status=0):
-    """What a command prints; it must end with a status."""
-    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def vivit(tmp_path):
+    """Gives what a command prints, which is a process of its own and must end with a status."""
+
+    def run(*arguments, status=0):
+        log = tmp_path / f"{arguments[0]}.log"
+        process = processes.start(processes.run_module, "pipeline.cli", *map(str, arguments), log=log)
+        assert processes.wait(process) == status, log.read_text()
+        return log.read_text()
+
+    return run
 
 
 def test_videos_in_a_bucket_are_checked(bucket, capfd):
-    assert "24 clips: 24 good, 0 bad" in vivit("check", "s3://videos/set/m.csv", "--csv", "s3://videos/told.csv")
+    command = [sys.executable, "-m", "pipeline.cli", "check", "s3://videos/set/m.csv", "--csv", "s3://videos/told.csv"]
+    done = subprocess.run(command, cwd=processes.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "24 clips: 24 good, 0 bad" in done.stdout
     assert main(["check", "s3://videos/set", "--csv", "s3://videos/told.csv"]) == 1
     assert "25 clips: 24 good, 1 bad" in capfd.readouterr().out
     verdicts = [row["verdict"] for row in csv.DictReader(io.StringIO(files.read("s3://videos/told.csv").decode()))]
     assert sorted(verdicts) == ["bad", *["good"] * 24]
 
 
-def test_a_model_in_a_bucket_predicts_a_video_in_a_bucket_as_local_ones_do(bucket):
+def test_a_model_in_a_bucket_predicts_a_video_in_a_bucket_as_local_ones_do(bucket, vivit):
     video = next(bucket.glob("set/*/*.mp4"))
     there = f"s3://videos/{video.relative_to(bucket)}"
     predicted = json.loads(vivit("predict", "--json", "--model", "s3://videos/model", there))
@@ -62,7 +68,7 @@ def test_a_model_in_a_bucket_predicts_a_video_in_a_bucket_as_local_ones_do(bucke
     assert predicted == {**here.as_json(), "video": there}
 
 
-def test_artifacts_in_a_bucket_need_tensorflows_own_file_system(bucket, monkeypatch):
+def test_artifacts_in_a_bucket_need_tensorflows_own_file_system(bucket, vivit, monkeypatch):
     # As tensorflow-io wants the address.
     monkeypatch.setenv("S3_ENDPOINT", os.environ["AWS_ENDPOINT_URL"])
     arguments = ("prepare", "--data", bucket / "set", "--workdir", "s3://videos/run", "--set", "train.batch_size=4")
@@ -75,11 +81,12 @@ def test_artifacts_in_a_bucket_need_tensorflows_own_file_system(bucket, monkeypa
 
 
 @pytest.mark.end_to_end
-def test_a_manifest_in_a_bucket_becomes_a_pushed_model(bucket, tmp_path):
+def test_a_manifest_in_a_bucket_becomes_a_pushed_model(bucket, vivit, tmp_path):
     settings = [word for setting in (*TINY, *ONE_LABEL, *UNGATED) for word in ("--set", setting)]
-    summary = vivit("run", "--data", "s3://videos/set/m.csv", "--workdir", tmp_path, "--recipe", "demo", *settings)
+    workdir = tmp_path / "run"
+    summary = vivit("run", "--data", "s3://videos/set/m.csv", "--workdir", workdir, "--recipe", "demo", *settings)
     assert "24 out, 0 dropped" in summary
-    (version,) = (tmp_path / "pushed").iterdir()
+    (version,) = (workdir / "pushed").iterdir()
     assert (version / "saved_model.pb").exists()
 
 

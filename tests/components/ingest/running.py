@@ -1,8 +1,7 @@
-"""Runs VideoExampleGen's own executor on small real videos: as a function, or as a command that can be killed."""
+"""Runs VideoExampleGen's own executor on small real videos."""
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 import tensorflow as tf
@@ -61,7 +60,3 @@ def contents(folder):
     """What an ingest left in a folder: digest by file."""
     files = [path for name in ("examples", "quarantine") for path in Path(folder, name).rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-if __name__ == "__main__":
-    ingest(*sys.argv[1:])

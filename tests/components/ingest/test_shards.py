@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from components.manifest.reader import Clip
 from components.storage.room import no_room_message
 from pipeline.console import quiet
 from schemas.clip_index import index_path
+from tests import processes
 from tests.components.ingest.running import contents, ingest, write_manifest
 from tests.servers import job_server, worker_pool
 
@@ -158,12 +158,12 @@ def test_an_ingest_that_was_killed_goes_on_where_it_was_and_leaves_the_same_byte
     video.rename(kept)
     os.mkfifo(video)
     again = tmp_path / "again"
-    command = [sys.executable, "-m", "tests.components.ingest.running", str(again), prepared]
-    with subprocess.Popen(command, cwd=ROOT) as killed:
-        while not list(again.glob("kept/unfinished/*.json")):
-            assert killed.poll() is None
-            time.sleep(0.05)
-        killed.send_signal(signal.SIGKILL)
+    killed = processes.start(ingest, str(again), prepared, log=tmp_path / "log")
+    while not list(again.glob("kept/unfinished/*.json")):
+        assert killed.is_alive()
+        time.sleep(0.05)
+    killed.kill()
+    assert processes.wait(killed) == -signal.SIGKILL
     video.unlink()
     kept.rename(video)
     indexes = again.glob("kept/unfinished/*.json")

@@ -5,7 +5,7 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,33 +14,24 @@ import tensorflow as tf
 from components.registry.push import alone, place, push, reserved_number
 from components.registry.records import RegistryError, Version
 from components.registry.versions import content_digest, numbers, standing
+from tests import processes
 from tests.components.registry.runs import candidate, put, write_candidates, write_model
 
-ROOT = Path(__file__).parents[3]
-PUSH = """
-import sys
-from pathlib import Path
-from tests.components.registry.runs import candidate, put
-workdir, name = Path(sys.argv[1]), sys.argv[2]
-print("loaded", flush=True)
-sys.stdin.readline()
-put(workdir, candidate(workdir / "models" / name))
-"""
 BIG = 400 << 20
 
 
-@contextlib.contextmanager
-def pushing(workdir, name):
-    """A process that pushes a model as soon as it reads a line."""
-    command = [sys.executable, "-c", PUSH, str(workdir), name]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "loaded\n"
-        yield process
+def push_model(workdir, name, names):
+    """Pushes a model in a process of its own, once those that push the others are ready too."""
+    record = candidate(workdir / "models" / name)
+    (workdir / f"{name}.ready").touch()
+    while not all((workdir / f"{each}.ready").exists() for each in names):
+        time.sleep(0.001)
+    put(workdir, record)
 
 
-def start(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
+def pushing(workdir, *names):
+    """Starts `push_model` for each of some models."""
+    return [processes.start(push_model, workdir, name, names, log=workdir / f"{name}.log") for name in names]
 
 
 def tree(folder):
@@ -108,14 +99,12 @@ def test_a_crash_in_the_midst_leaves_the_served_folder_as_it_was(tmp_path):
     before = tree(tmp_path / "pushed")
     weights = tmp_path / "models" / "b" / "variables" / "variables.data"
     os.truncate(weights, BIG)
-    with pushing(tmp_path, "b") as process:
-        start(process)
-        copies = []
-        while not copies or not copies[0].stat().st_size:
-            assert process.poll() is None
-            copies = list((tmp_path / "pushing").rglob("variables.data"))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    (process,), copies = pushing(tmp_path, "b"), []
+    while not copies or not copies[0].stat().st_size:
+        assert process.is_alive()
+        copies = list((tmp_path / "pushing").rglob("variables.data"))
+    process.kill()
+    assert processes.wait(process) == -signal.SIGKILL
     # It was in the midst.
     assert 0 < copies[0].stat().st_size < BIG
     assert tree(tmp_path / "pushed") == before
@@ -129,10 +118,7 @@ def test_two_processes_that_push_at_once_push_two_whole_versions(tmp_path):
     for name in ("a", "b"):
         weights = write_model(tmp_path / "models" / name, name.encode()) / "variables" / "variables.data"
         os.truncate(weights, BIG // 4)
-    with pushing(tmp_path, "a") as one, pushing(tmp_path, "b") as other:
-        start(one)
-        start(other)
-        assert (one.wait(), other.wait()) == (0, 0)
+    assert [processes.wait(process) for process in pushing(tmp_path, "a", "b")] == [0, 0]
     models = standing(str(tmp_path / "pushed"))
     assert len({content_digest(str(tmp_path / "models" / name)) for name in "ab"} | {m.digest for m in models}) == 2
     assert [content_digest(model.path) for model in models] == [model.digest for model in models]

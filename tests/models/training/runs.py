@@ -1,13 +1,14 @@
-"""Small training runs, in this process or in one of their own: ``python -m tests.models.training.runs FOLDER …``."""
+"""Small training runs, in this process or in one of their own."""
 
 from __future__ import annotations
 
-import argparse
 import collections
+import contextlib
 import dataclasses
 import itertools
 import json
 import logging
+import socket
 import sys
 from pathlib import Path
 
@@ -91,24 +92,35 @@ def run(folder: Path, output: Path, config: RunConfig = CONFIG, *, executions: i
     return model
 
 
-def run_and_listen(folder: Path, output: Path, config: RunConfig) -> None:
-    """A run in a process forked for it: writes ``<output>.log`` and ``weights.npz``, and ends as a step does."""
-    with open(f"{output}.log", "a", buffering=1) as log:
-        logging.basicConfig(level=logging.INFO, stream=log, force=True)
-        output.mkdir(exist_ok=True)
-        try:
-            with termination.listening():
-                model = run(folder, output, config)
-        except TrainingError as error:
-            print(f"vivit: {error}", file=log)
-            sys.exit(1)
-        np.savez(output / "weights.npz", *[variable.numpy() for variable in model.weights])
+def run_alone(folder: Path, output: Path, config: RunConfig, devices: int = 1) -> None:
+    """A run in a process that `tests.processes` starts for it: writes ``weights.npz``, and ends as a step does."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
+    output.mkdir(exist_ok=True)
+    use_devices(devices)
+    try:
+        with termination.listening():
+            model = run(folder, output, config)
+    except TrainingError as error:
+        print(f"vivit: {error}")
+        sys.exit(1)
+    np.savez(output / "weights.npz", *[variable.numpy() for variable in model.weights])
 
 
-def listen_main() -> None:
-    """`run_and_listen` with the arguments of this process."""
-    folder, output, config = sys.argv[1:]
-    run_and_listen(Path(folder), Path(output), settings.from_json(RunConfig, config))
+def use_devices(count: int) -> None:
+    """Gives TensorFlow so many devices, before it uses the first."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+
+
+def machines(count: int) -> list[str]:
+    """TF_CONFIG of each machine of a cluster, all of which are this machine."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("localhost", 0))
+        workers = [f"localhost:{probe.getsockname()[1]}" for probe in sockets]
+    cluster = {"worker": workers}
+    return [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(count)]
 
 
 def scalars(output: Path) -> dict[str, dict[int, float]]:
@@ -125,22 +137,3 @@ def scalars(output: Path) -> dict[str, dict[int, float]]:
 def with_settings(**changes: str) -> RunConfig:
     """The configuration with dotted settings, dots written as two underscores."""
     return settings.override(CONFIG, {key.replace("__", "."): value for key, value in changes.items()})
-
-
-def main() -> None:
-    """Trains, says each line of progress, and writes the weights to ``weights.npz``."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("clips", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--devices", type=int, default=1)
-    parser.add_argument("--config", default=json.dumps(dataclasses.asdict(CONFIG)))
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * arguments.devices)
-    model = run(arguments.clips, arguments.output, settings.from_json(RunConfig, arguments.config))
-    np.savez(arguments.output / "weights.npz", *[variable.numpy() for variable in model.weights])
-
-
-if __name__ == "__main__":
-    main()

@@ -1,71 +1,18 @@
-"""models.training.loop on small clips: what it learns, says, refuses, and how it goes on after it was killed."""
+"""models.training.loop on small clips: what it learns, says and refuses."""
 
-import dataclasses
 import logging
-import os
-import random
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.checkpoints.pretrained import build_model
 from models.clips import input_pipeline
 from models.training.loop import TrainingError, executions
-from models.training.optimizers import ScheduleConfig, build_optimizer
-from models.training.steps import train_step
-from pipeline import recipes, settings
-from pipeline.recipe import load_recipe
 from pipeline.training import splits
 from schemas.clip_index import write_indexed
 from tests.models.training import runs as training_runs
 from tests.models.training.runs import CLASSES, with_settings
-
-# Everything that has a state of its own.
-STATEFUL = with_settings(
-    train__epochs="30",
-    train__checkpoint_steps="10",
-    train__eval_epochs="30",
-    train__optimizer__name="adamw",
-    train__optimizer__ema="0.9",
-    train__optimizer__schedule__base_learning_rate="0.001",
-    model__stochastic_depth="0.3",
-    model__dropout="0.1",
-    train__sampling="balanced",
-    augment__repeats="2",
-    augment__erasing="0.5",
-    augment__mixup="0.3",
-    augment__cutmix="0.5",
-)
-
-
-def start(clips, output, config, *, devices=1, **environment):
-    """Starts a run in a process of its own; its lines go to ``<output>.log``."""
-    output.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tests.models.training.runs", clips, output, "--devices", devices]
-    with open(f"{output}.log", "a") as log:
-        return subprocess.Popen(
-            [*map(str, command), "--config", settings.to_json(config)],
-            stdout=log, stderr=subprocess.STDOUT, env=os.environ | environment,
-        )  # fmt: skip
-
-
-def finish(process, output):
-    """Weights of a run, in order."""
-    assert process.wait() == 0, said(output)[-4000:]
-    weights = np.load(output / "weights.npz")
-    return [weights[name] for name in weights.files]
-
-
-def said(output):
-    """Everything that the processes of a run have said."""
-    return Path(f"{output}.log").read_text()
 
 
 def newest(output):
@@ -79,61 +26,6 @@ def assert_close(found, wanted, tolerance):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
-def test_ends_where_an_undisturbed_run_ends_though_killed_three_times(clips, tmp_path):
-    undisturbed = training_runs.run(clips, tmp_path / "undisturbed", STATEFUL)
-    killed, moments = tmp_path / "killed", random.Random(7)
-    for _ in range(3):
-        process, before = start(clips, killed, STATEFUL), newest(killed)
-        while newest(killed) == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
-        assert newest(killed) > before
-    weights = finish(start(clips, killed, STATEFUL), killed)
-    assert len(re.findall("going on from step [1-9]", said(killed))) == 3
-    assert_close(weights, [variable.numpy() for variable in undisturbed.weights], 1e-6)
-
-
-@pytest.fixture(scope="module")
-def one_device(clips, tmp_path_factory):
-    output = tmp_path_factory.mktemp("one_device")
-    model = training_runs.run(clips, output, with_settings(**TOGETHER))
-    return output, [variable.numpy() for variable in model.weights]
-
-
-# 24 steps of one report each, so that the loss of every step is on record.
-TOGETHER = {
-    "train__epochs": "4",
-    "train__eval_epochs": "0.1",
-    "train__sampling": "balanced",
-    "augment__scale": "null",
-    "augment__erasing": "0.5",
-    "augment__repeats": "2",
-}
-
-
-def losses(output):
-    curve = training_runs.scalars(output)["train/loss"]
-    assert len(curve) == 24
-    return [curve[step] for step in sorted(curve)]
-
-
-def test_two_devices_learn_what_one_learns(clips, tmp_path, one_device):
-    output, weights = one_device
-    together = with_settings(**TOGETHER, train__strategy="mirrored")
-    found = finish(start(clips, tmp_path / "two", together, devices=2), tmp_path / "two")
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(output), atol=1e-4)
-    assert_close(found, weights, 1e-5)
-
-
-def test_two_devices_in_parts_learn_what_one_learns_from_the_whole_batch(clips, tmp_path, one_device):
-    in_parts = with_settings(**TOGETHER, train__strategy="mirrored", train__accumulate_steps="2")
-    found = finish(start(clips, tmp_path / "parts", in_parts, devices=2), tmp_path / "parts")
-    np.testing.assert_allclose(losses(tmp_path / "parts"), losses(one_device[0]), atol=1e-4)
-    assert_close(found, one_device[1], 1e-5)
-
-
 def test_finished_weights_are_not_trained_again(clips, tmp_path, caplog):
     first = training_runs.run(clips, tmp_path)
     assert not newest(tmp_path)
@@ -141,11 +33,6 @@ def test_finished_weights_are_not_trained_again(clips, tmp_path, caplog):
         again = training_runs.run(clips, tmp_path, with_settings(train__eval_epochs="1"))
     assert "these weights are trained already: 60 steps" in caplog.text
     assert_close([v.numpy() for v in again.weights], [v.numpy() for v in first.weights], 0)
-
-
-def test_several_steps_an_execution_change_nothing(clips, tmp_path, one_device):
-    model = training_runs.run(clips, tmp_path, with_settings(**TOGETHER | {"train__steps_per_execution": "5"}))
-    assert_close([variable.numpy() for variable in model.weights], one_device[1], 1e-6)
 
 
 def test_runs_of_steps_end_at_every_multiple_of_a_pause():
@@ -239,54 +126,3 @@ def test_a_class_without_training_clips_is_said(clips, caplog):
     counted = splits.count_clips(source, {"verb": [*CLASSES["verb"], "down"]}, "train")
     splits.check_batches(training_runs.CONFIG.train, counted, tf.distribute.get_strategy())
     assert "head verb: 1 class(es) without a training clip: down" in caplog.text
-
-
-def reduced(recipe):
-    """A published recipe with a network and clips as small as its structure allows, in bfloat16."""
-    config = load_recipe(recipe).weights_config(("verb",))
-    frames, height, width = config.model.tubelet
-    # Stochastic depth grows from layer to layer, from 0 on.
-    layers = 2 if config.model.stochastic_depth else 1
-    small = {"hidden_size": 24, "num_heads": 4, "num_layers": layers, "mlp_dim": 32, "dtype": "bfloat16"}
-    if config.model.temporal_layers:
-        small |= {"temporal_layers": 1, "temporal_num_heads": None, "temporal_mlp_dim": None}
-    return dataclasses.replace(
-        config,
-        clip=dataclasses.replace(
-            config.clip, num_frames=2 * frames, stride=1, min_resize=height * 2 + height // 2, crop_size=height * 2
-        ),
-        model=dataclasses.replace(config.model, **small),
-    )
-
-
-def that_differ():
-    """A recipe of each reduced step; rates and classes make no other graph."""
-    found = {}
-    for recipe in recipes.names():
-        config = reduced(recipe)
-        optimizer = dataclasses.replace(config.train.optimizer, schedule=ScheduleConfig())
-        found.setdefault(repr((config.clip, config.augment, config.model, optimizer)), recipe)
-    return list(found.values())
-
-
-@pytest.mark.parametrize("recipe", that_differ())
-def test_the_whole_step_of_every_recipe_compiles_for_an_accelerator_with_all_that_saves_memory(recipe, clips):
-    config = reduced(recipe)
-    source = input_pipeline.transformed_source([str(path) for path in clips.glob("*.gz")], ("verb",), "raw")
-    model = build_model(config.model, clip_shape=config.clip.shape, classes={"verb": ["a", "b", "c"]})
-    optimizer = build_optimizer(config.train.optimizer, 100)
-    optimizer.build(model.trainable_variables)
-    step = train_step(
-        model,
-        optimizer,
-        config.augment,
-        clipping=config.train.optimizer,
-        label_smoothing=config.train.label_smoothing,
-        accumulate_steps=2,
-        remat="blocks",
-    )
-    batches = input_pipeline.train_dataset(source, clip=config.clip, augmentation=config.augment, batch_size=4, seed=0)
-    batch = next(iter(batches.map(lambda batch: {name: batch[name] for name in ("clip", "draws", "labels")})))
-    metrics = tf.function(step, jit_compile=True)(batch)
-    assert np.isfinite(metrics["loss"].numpy())
-    assert metrics["gradient_norm"].numpy() > 0

@@ -4,51 +4,62 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import pytest
 
+from tests import processes
 from tests.conftest import TINY, TWO_HEADS, UNGATED
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.end_to_end
 
 
-def run_until(line, command, environment):
-    """Runs a command and presses Ctrl-C once it prints this line, if any; returns its status and all that it prints."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A shell has its background jobs, and what they start, ignore the signal.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    shown = []
-    for printed in process.stdout:
-        shown.append(printed)
-        if line and line in printed:
-            process.send_signal(signal.SIGINT)
-    return process.wait(), "".join(shown)
+def from_terminal(arguments, log):
+    """Starts the command in an interpreter of its own; returns its process, and a function for its status."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", *arguments],
+            cwd=processes.ROOT,
+            env={**os.environ, "PYTHONPATH": str(processes.ROOT), "PYTHONUNBUFFERED": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            # A shell has its background jobs, and what they start, ignore the signal.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+    return process, process.poll
+
+
+def forked(arguments, log):
+    """The same, without its imports."""
+    process = processes.start(processes.run_module, "pipeline.cli", *arguments, log=log)
+    return process, lambda: process.exitcode
+
+
+def run_until(line, start, arguments, log):
+    """Runs the command, with Ctrl-C once it prints this line, if any; returns its status and all that it prints."""
+    process, status = start(arguments, log)
+    while status() is None:
+        if line and line in log.read_text():
+            os.kill(process.pid, signal.SIGINT)
+            line = None
+        time.sleep(0.05)
+    return status(), log.read_text()
 
 
 def test_a_run_that_is_stopped_says_so_and_goes_on_from_where_it_was(two_heads_run, tmp_path):
     settings = [*TINY, *UNGATED, *TWO_HEADS]
     workdir = str(tmp_path / "run")
-    command = [sys.executable, "-m", "pipeline.cli", "run", "--recipe", "demo", "--data", str(two_heads_run.data)]
-    command += ["--workdir", workdir, *(word for setting in settings for word in ("--set", setting))]
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    for step in ("VideoExampleGen", "Trainer"):
-        status, shown = run_until(f"{step} …", command, environment)
+    command = ["run", "--recipe", "demo", "--data", str(two_heads_run.data), "--workdir", workdir]
+    command += [word for setting in settings for word in ("--set", setting)]
+    for step, start in (("VideoExampleGen", from_terminal), ("Trainer", forked)):
+        status, shown = run_until(f"{step} …", start, command, tmp_path / f"{step}.log")
         assert status == 130
         assert "Traceback" not in shown
         assert shown.endswith(
             f"\nWhat is finished is kept in {workdir}; the same command goes on from there.\nvivit: stopped\n"
         )
-    status, shown = run_until(None, command, environment)
-    assert status == 0
+    status, shown = run_until(None, forked, command, tmp_path / "whole.log")
+    assert status == 0, shown
     (pushed,) = (tmp_path / "run" / "pushed").iterdir()
     weights = [
         path.read_bytes() for folder in (pushed, *two_heads_run.pushed) for path in folder.glob("variables/*00*")

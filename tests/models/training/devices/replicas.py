@@ -1,12 +1,11 @@
-"""What replicas draw: ``python -m tests.models.training.devices.replicas OUTPUT --devices N``, in a process of its own.
+"""What replicas draw, in a process of their own.
 
-Contract: writes an npz with what layers leave of each replica's values for a state of theirs (``masks``) and for the
-same state once more (``again``), and with the loss of many steps on one batch of equal clips (``losses``).
+Contract: `draw` writes an npz with what layers leave of each replica's values for a state of theirs (``masks``) and for
+the same state once more (``again``), and with the loss of many steps on one batch of equal clips (``losses``).
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import keras
@@ -18,7 +17,7 @@ from models.clips.augment import NO_AUGMENTATION, Draws
 from models.network.layers import PatchDropout, StochasticDepth, shared_dropout
 from models.training.optimizers import build_optimizer
 from models.training.steps import train_step
-from tests.models.training.runs import CLASSES, with_settings
+from tests.models.training.runs import CLASSES, use_devices, with_settings
 
 BATCH, STEPS = 4, 600
 CONFIG = with_settings(
@@ -84,20 +83,11 @@ def losses(strategy: tf.distribute.Strategy) -> np.ndarray:
     return learn().numpy()
 
 
-def main() -> None:
-    """Sets up the devices, and writes what they draw."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--devices", type=int, default=1)
-    arguments = parser.parse_args()
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * arguments.devices)
+def draw(output: Path, count: int) -> None:
+    """Sets up so many devices, and writes what they draw."""
+    use_devices(count)
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     strategy = tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()
     keras.utils.set_random_seed(1)
     first, again = masks(strategy)
-    np.savez(arguments.output, masks=first, again=again, losses=losses(strategy))
-
-
-if __name__ == "__main__":
-    main()
+    np.savez(output, masks=first, again=again, losses=losses(strategy))

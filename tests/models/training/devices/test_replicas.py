@@ -1,20 +1,18 @@
 """Dropout, stochastic depth and patch dropout on several replicas: every one draws for itself, and again the same."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 
 from models.network.draws import Dropout
+from tests import processes
+from tests.models.training.devices import replicas
 
 
 def drawn(output, devices):
     """What `tests.models.training.devices.replicas` writes."""
-    command = [sys.executable, "-m", "tests.models.training.devices.replicas", str(output), "--devices", str(devices)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    log = output.with_suffix(".log")
+    assert processes.wait(processes.start(replicas.draw, output, devices, log=log)) == 0, log.read_text()[-4000:]
     with np.load(output) as found:
         return dict(found)
 
