@@ -17,6 +17,7 @@ from typing import Literal
 import tensorflow as tf
 
 from benchmarks.stock_vivit import build_stock_vivit
+from components.storage.memory import reuse_memory
 from models.network.cost import measure_cost
 from models.network.vivit import ViViTConfig, build_vivit
 
@@ -125,7 +126,11 @@ def matmul_rate() -> float:
 
 
 def _work(connection, name, config, clip_shape, heads, batch, mode):
-    """A measured process: builds, warms up, then runs a step on each request, until it is stopped."""
+    """A measured process: builds, warms up, then runs a step on each request, until it is stopped.
+
+    Its memory is set up as that of training and scoring on a CPU is.
+    """
+    reuse_memory()
     step = _make_step(BUILDERS[name](config, clip_shape=clip_shape, heads=heads), clip_shape, batch, mode)
     step()
     step()

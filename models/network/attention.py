@@ -86,7 +86,8 @@ class HeadProjection(keras.layers.Layer):
         # Rank 2, as TensorFlow multiplies a batch by one matrix slowly, more so backwards.
         flat = ops.reshape(inputs, (-1, sizes[0]))
         flat = ops.matmul(flat, ops.reshape(self.kernel, sizes))
-        flat = flat + ops.reshape(self.bias, sizes[1:])
+        # Not +, which TensorFlow does not compute within the product.
+        flat = ops.add(flat, ops.reshape(self.bias, sizes[1:]))
         leading = inputs.shape[1:-2] if self.outwards else inputs.shape[1:-1]
         return ops.reshape(flat, (-1, *leading, *self.bias.shape))
 

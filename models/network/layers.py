@@ -14,6 +14,7 @@ from keras import initializers, ops
 
 from models.network.attention import Attention, AttentionAxis, KernelInit, register
 from models.network.draws import Dropout, ReplicaSeeds
+from models.network.elementwise import gelu, standardise
 
 AttentionOrder = Literal["time_space", "space_time"]
 # The tanh approximation of the reference, or with the error function (Hendrycks and Gimpel 2016).
@@ -37,10 +38,7 @@ class LayerNorm(keras.layers.Layer):
 
     def call(self, tokens):
         """Returns tokens of the shape given, float32."""
-        mean = ops.mean(tokens, axis=-1, keepdims=True)
-        centred = tokens - mean
-        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-        return centred * (ops.rsqrt(variance + self.epsilon) * self.scale) + self.bias
+        return standardise(tokens, self.epsilon) * self.scale + self.bias
 
 
 @register
@@ -77,7 +75,8 @@ class MlpBlock(keras.layers.Layer):
         """Returns tokens of the shape given, in the compute dtype."""
         *leading, width = (-1, *tokens.shape[1:])
         # Rank 2, as TensorFlow multiplies a batch by one matrix slowly, more so backwards, and fuses none of the rest.
-        hidden = ops.gelu(self.widen(ops.reshape(tokens, (-1, width))), approximate=self.gelu == "tanh")
+        hidden = self.widen(ops.reshape(tokens, (-1, width)))
+        hidden = gelu(hidden) if self.gelu == "tanh" else ops.gelu(hidden, approximate=False)
         hidden = self.hidden_dropout(ops.reshape(hidden, (*leading, self.mlp_dim)), training=training)
         tokens = self.narrow(ops.reshape(hidden, (-1, self.mlp_dim)))
         return self.output_dropout(ops.reshape(tokens, (*leading, width)), training=training)

@@ -46,6 +46,16 @@ def learn(model, remat, **compiled):
     return second, [variable.numpy() for variable in model.non_trainable_variables]
 
 
+def assert_same(found, wanted, tolerance):
+    """Compares gradients; the tolerance is relative to the largest.
+
+    The bias of the keys has no gradient but what rounding leaves, so that no tensor has a tolerance of its own.
+    """
+    largest = max(np.abs(gradient).max() for gradient in wanted)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * largest)
+
+
 @pytest.mark.parametrize(
     ("settings", "remats"),
     [
@@ -59,8 +69,7 @@ def test_gradients_and_draws_are_the_same(settings, remats):
     wanted, states = learn(network(**settings, **DRAWN), "none")
     for remat in remats:
         found, found_states = learn(network(**settings, **DRAWN), remat)
-        for a, b in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+        assert_same(found, wanted, 1e-6)
         np.testing.assert_array_equal(found_states, states)
 
 
@@ -71,18 +80,13 @@ def test_frozen_weights_of_a_block_have_no_gradient_and_the_others_keep_theirs()
             weight.trainable = "encoderblock_0/MultiHead" not in weight.path
         return [gradient.numpy() for gradient in learner(model, remat)()]
 
-    for a, b in zip(frozen("blocks"), frozen("none"), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+    assert_same(frozen("blocks"), frozen("none"), 1e-6)
 
 
 def test_xla_computes_again_too_with_the_same_result():
     settings = {"variant": "spacetime", "dropout": 0.1}
     plain, blocks = (learner(network(**settings), remat, jit_compile=True) for remat in ("none", "blocks"))
-    wanted = plain()
-    # The bias of the keys has no gradient but what rounding leaves, so that no tensor has a tolerance of its own.
-    largest = max(np.abs(gradient).max() for gradient in wanted)
-    for a, b in zip(blocks(), wanted, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * largest)
+    assert_same(blocks(), plain(), 1e-5)
     # Had it merged both computations, there would be as many.
     products, more = (
         text.count(" dot(") + text.count(" custom-call(")
@@ -100,8 +104,7 @@ def test_replicas_compute_their_own_blocks_again():
             step = learner(model, remat)
         run = tf.function(lambda step=step: strategy.run(step))
         found[remat] = [strategy.experimental_local_results(gradient)[0].numpy() for gradient in run()]
-    for a, b in zip(found["blocks"], found["none"], strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+    assert_same(found["blocks"], found["none"], 1e-6)
 
 
 def test_the_softmax_in_bfloat16_has_the_gradient_of_the_one_in_float32():

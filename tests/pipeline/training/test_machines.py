@@ -19,9 +19,9 @@ from tests.models.training import runs
 from tests.models.training.runs import with_settings
 
 CONFIG = with_settings(
-    train__epochs="40",
-    train__checkpoint_steps="20",
-    train__eval_epochs="20",
+    train__epochs="10",
+    train__checkpoint_steps="10",
+    train__eval_epochs="10",
     augment__erasing="0.5",
     augment__repeats="2",
     train__sampling="balanced",
