@@ -10,15 +10,19 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from components.storage.memory import reuse_memory
 from models.checkpoints.pretrained import build_model
 from models.clips import input_pipeline
 from models.clips.source import Source
+from models.network.remat import Remat
 from models.training.config import PaceConfig, WeightsConfig
 from models.training.groups import apply_groups
 from models.training.loop import Split, train_steps
 from models.training.optimizers import build_optimizer
+from models.training.reports.devices import memory_used, peak_speed
 from models.training.reports.progress import WAIT
 from models.training.steps import train_step
+from schemas import serving
 
 # Steps of each turn that are not timed: they use up batches made during the other's turn.
 _UNTIMED = 4
@@ -34,6 +38,8 @@ class TrainRates:
       bare_clips_per_second: Of the compiled step alone, on one batch that stays in place.
       share: Median over the turns of loop / bare.
       input_wait: Share of the loop's time spent waiting for its next batch.
+      share_of_peak: Loop's clips a second / those at the device's peak; None where that is not known.
+      memory_gb: The most memory that the device has given out, or on a CPU that the process has taken.
     """
 
     steps_per_second: float
@@ -41,17 +47,24 @@ class TrainRates:
     bare_clips_per_second: float
     share: float
     input_wait: float
+    share_of_peak: float | None
+    memory_gb: float | None
 
 
-def bench_train(config: WeightsConfig, source: Source, *, rounds: int = 5, steps: int = 20) -> TrainRates:
+def bench_train(
+    config: WeightsConfig, source: Source, *, remat: Remat = "none", rounds: int = 5, steps: int = 20
+) -> TrainRates:
     """Times the loop and its step in turns, so that both run under the same load.
 
     Args:
       config: What is trained; each round writes a checkpoint, which is more often than in any recipe.
       source: Clips with the labels of `config.heads`.
+      remat: As in `PaceConfig`.
       rounds: Turns, after one for warm-up.
       steps: Timed steps of each turn, one execution each.
     """
+    if serving.compute_device() == "CPU":
+        reuse_memory()
     counts = source.count_labels()
     classes = {head: [str(index) for index in range(max(by_id) + 2)] for head, by_id in counts.items()}
     training_clips = Split(source, classes, counts)
@@ -60,12 +73,14 @@ def bench_train(config: WeightsConfig, source: Source, *, rounds: int = 5, steps
     epochs = ((rounds + 1) * turn + 1) / config.train.epoch_steps(training_clips.count)
     train = dataclasses.replace(config.train, epochs=epochs)
     config = dataclasses.replace(config, train=train)
-    pace = PaceConfig(strategy="one", checkpoint_steps=turn, eval_epochs=1e9)
+    pace = PaceConfig(strategy="one", remat=remat, checkpoint_steps=turn, eval_epochs=1e9)
 
     def build():
         return build_model(config.model, clip_shape=config.clip.shape, classes=classes)
 
-    bare = _bare_step(build(), config, training_clips)
+    model = build()
+    peak = peak_speed(model, config, 1)
+    bare = _bare_step(model, config, remat, training_clips)
     loops, bares, waits = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         arguments = {"checkpoints": f"{folder}/checkpoints", "log_dir": f"{folder}/logs"}
@@ -81,16 +96,19 @@ def bench_train(config: WeightsConfig, source: Source, *, rounds: int = 5, steps
             waits.append(waited / seconds)
             bares.append(steps / _time(bare, steps)[1])
     del loops[0], bares[0], waits[0]
+    clips_per_second = statistics.median(loops) * train.batch_size
     return TrainRates(
         steps_per_second=statistics.median(loops),
-        clips_per_second=statistics.median(loops) * train.batch_size,
+        clips_per_second=clips_per_second,
         bare_clips_per_second=statistics.median(bares) * train.batch_size,
         share=statistics.median(loop / bare for loop, bare in zip(loops, bares, strict=True)),
         input_wait=statistics.median(waits),
+        share_of_peak=clips_per_second / peak if peak else None,
+        memory_gb=memory_used(),
     )
 
 
-def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[[], float]:
+def _bare_step(model, config: WeightsConfig, remat: Remat, training_clips: Split) -> Callable[[], float]:
     optimizer = build_optimizer(config.train.optimizer, 100, apply_groups(model, config.train.optimizer))
     optimizer.build(model.trainable_variables)
     step = tf.function(
@@ -102,6 +120,7 @@ def _bare_step(model, config: WeightsConfig, training_clips: Split) -> Callable[
             label_smoothing=config.train.label_smoothing,
             accumulate_steps=config.train.accumulate_steps,
             jit_compile=config.train.jit_compile,
+            remat=remat,
         )
     )
     batches = input_pipeline.train_dataset(

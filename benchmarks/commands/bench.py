@@ -105,7 +105,8 @@ def bench_train(arguments: argparse.Namespace, echo: Echo) -> None:
     config = dataclasses.replace(recipe.weights_config((DEFAULT_HEAD,)), storage="jpeg")
     side = recipe.ingest.short_side
     with tempfile.TemporaryDirectory() as folder:
-        rates = bench(config, write_bench_clips(Path(folder), size=(side, side * 4 // 3)))
+        source = write_bench_clips(Path(folder), size=(side, side * 4 // 3))
+        rates = bench(config, source, remat=recipe.train.remat)
     if arguments.json:
         echo(json.dumps(dataclasses.asdict(rates)))
         return
@@ -114,6 +115,10 @@ def bench_train(arguments: argparse.Namespace, echo: Echo) -> None:
         f"compiled step alone {rates.bare_clips_per_second:.1f} clips/s:"
     )
     echo(f"share {rates.share:.2f}; {rates.input_wait:.0%} of the time waiting for input")
+    if rates.share_of_peak is not None:
+        echo(f"{rates.share_of_peak:.0%} of the device's peak")
+    if rates.memory_gb is not None:
+        echo(f"memory: {rates.memory_gb:.1f} GB at most")
 
 
 def bench_score(arguments: argparse.Namespace, echo: Echo) -> None:

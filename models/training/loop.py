@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import itertools
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
@@ -16,13 +15,12 @@ import tensorflow as tf
 
 from models.clips import augment, input_pipeline
 from models.clips.source import Source
-from models.network.cost import measure_cost
 from models.training import losses, termination
 from models.training.checkpoints import Checkpoints
 from models.training.config import PaceConfig, WeightsConfig
 from models.training.groups import apply_groups
 from models.training.optimizers import build_optimizer
-from models.training.reports.devices import peak_flops
+from models.training.reports.devices import peak_speed
 from models.training.reports.progress import WAIT, Progress
 from models.training.reports.trace import Trace
 from models.training.selection.best import BestWeights
@@ -132,7 +130,8 @@ def train_steps(
         evaluate_held = _evaluator(model, head, strategy, config, held_clips)
     progress = Progress(
         log_dir if chief else None, total=total, first=first, batch_size=config.train.batch_size,
-        eval_steps=eval_every, eval_clips=eval_clips.count, peak=_peak_speed(model, strategy, config, train_clips),
+        eval_steps=eval_every, eval_clips=eval_clips.count,
+        peak=peak_speed(model, config, strategy.num_replicas_in_sync),
     )  # fmt: skip
     trace = Trace(log_dir if chief else None, pace.profile_steps)
     progress.show(first, _preview(train_clips, config, first))
@@ -229,17 +228,6 @@ def executions(first: int, total: int, pauses: Sequence[int], ends: Sequence[int
         end = min(total, *(first + pause - first % pause for pause in pauses), *later)
         yield end, end - first
         first = end
-
-
-def _peak_speed(model, strategy, config: WeightsConfig, train_clips: Split) -> float | None:
-    """Clips a second at the peak of the devices, where it is known; what is computed again does not count."""
-    if not (peak := peak_flops(config.model.dtype)):
-        return None
-    heads = {head: len(names) for head, names in train_clips.classes.items()}
-    cost = measure_cost(config.model, clip_shape=config.clip.shape, heads=heads, all_tokens=False)
-    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    operations = 2 * cost.training(trained) * (1 - config.model.patch_dropout)
-    return peak * strategy.num_replicas_in_sync / operations
 
 
 def _distributed(strategy, config: WeightsConfig, batches_of_host: Callable) -> tf.data.Dataset:

@@ -7,11 +7,16 @@ there is any), and Google Cloud's TPU documentation, per device that TensorFlow 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import resource
 
+import keras
 import tensorflow as tf
+
+from models.network.cost import measure_cost
+from models.training.config import WeightsConfig
 
 _TERA, _GIGA = 1e12, 1e9
 # (bfloat16, float32) in 1e12 operations a second, by a pattern of TensorFlow's name of a GPU; 0 where there is none.
@@ -46,6 +51,25 @@ def peak_flops(dtype: str) -> float | None:
     if not gpus:
         return None
     return peak_of("GPU", tf.config.experimental.get_device_details(gpus[0]).get("device_name", ""), dtype)
+
+
+def peak_speed(model: keras.Model, config: WeightsConfig, replicas: int) -> float | None:
+    """Clips a second that so many devices could train at most; None if it is not known.
+
+    What `train.remat` computes again does not count.
+
+    Args:
+      model: The network, whose trained weights count backwards.
+      config: Its settings.
+      replicas: Number of devices.
+    """
+    if not (peak := peak_flops(config.model.dtype)):
+        return None
+    heads = {head: logits.shape[-1] for head, logits in model.output.items()}
+    cost = measure_cost(config.model, clip_shape=config.clip.shape, heads=heads, all_tokens=False)
+    trained = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    # A multiply-add is two operations.
+    return peak * replicas / (2 * cost.training(trained) * (1 - config.model.patch_dropout))
 
 
 def peak_of(kind: str, name: str, dtype: str) -> float | None:

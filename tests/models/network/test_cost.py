@@ -60,3 +60,9 @@ def test_counting_leaves_no_trace_in_later_networks():
     model = build_vivit(config, clip_shape=(4, 32, 32), heads={"label": 5})
     assert {name: tuple(weight.shape) for name, weight in weights_by_name(model).items()} == cost.shapes
     assert model(keras.ops.zeros((1, 4, 32, 32, 3)), training=True)["label"].shape == (1, 5)
+
+
+def test_a_step_multiplies_three_times_as_much_as_a_forward_pass_and_less_where_weights_are_frozen():
+    cost = measure_cost(ViViTConfig(hidden_size=24, num_heads=2), clip_shape=(4, 32, 32), heads={"label": 3})
+    assert cost.training(cost.parameters) == 3 * cost.multiply_adds
+    assert cost.training(0) == cost.multiply_adds

@@ -29,6 +29,19 @@ CONFIG = with_settings(
 )
 
 
+class CountingReduction(tf.distribute.ReductionToOneDevice):
+    """Sums over devices as any does, and keeps the sizes of the tensors of each time that it was put into a graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes: list[list[int]] = []
+
+    def batch_reduce_implementation(self, reduce_op, value_destination_pairs, options):
+        """Reduces a list of tensors."""
+        self.sizes.append([value.values[0].shape.num_elements() for value, _ in value_destination_pairs])
+        return super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
+
+
 def masks(strategy: tf.distribute.Strategy) -> tuple[np.ndarray, np.ndarray]:
     """What each replica's layers leave of ones, float32 [replicas, values], twice from the same state."""
     with strategy.scope():
@@ -87,7 +100,11 @@ def draw(output: Path, count: int) -> None:
     """Sets up so many devices, and writes what they draw."""
     use_devices(count)
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
-    strategy = tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()
+    reduction, strategy = CountingReduction(), tf.distribute.get_strategy()
+    if len(devices) > 1:
+        strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
     keras.utils.set_random_seed(1)
     first, again = masks(strategy)
-    np.savez(output, masks=first, again=again, losses=losses(strategy))
+    found = losses(strategy)
+    reduced = [max(sizes) for sizes in reduction.sizes]
+    np.savez(output, masks=first, again=again, losses=found, reduced=reduced)

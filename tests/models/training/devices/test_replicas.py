@@ -43,6 +43,13 @@ def test_the_loss_of_two_devices_is_distributed_as_that_of_one(one_and_two):
     assert abs(np.log(two.var() / one.var())) < 5 * 2 / np.sqrt(len(one))
 
 
+def test_gradients_go_between_the_devices_once(one_and_two):
+    """In each graph of a step there are two sums over the devices: of its scalars, and of its gradients."""
+    largest = one_and_two[1]["reduced"].tolist()
+    assert set(largest[::2]) == {1}
+    assert set(largest[1::2]) == {2 * 8 * 8 * 3 * 12}
+
+
 def test_one_device_drops_what_keras_drops():
     values = np.ones((4, 3, 5, 6), np.float32)
     masks = []
