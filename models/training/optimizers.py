@@ -215,10 +215,11 @@ class Momentum(_WeightByWeight, keras.optimizers.Optimizer):
         """Updates one variable and its momentum."""
         rate, decay = self.own(variable, learning_rate)
         momentum = self.momentums[self._get_variable_index(variable)]
-        self.assign(momentum, ops.add(ops.multiply(momentum, self.momentum), ops.cast(gradient, variable.dtype)))
-        self.assign_sub(variable, ops.multiply(momentum, rate))
-        if decay:
-            self.assign(variable, ops.multiply(variable, 1.0 - rate * decay))
+        with _once_there(gradient):
+            self.assign(momentum, ops.add(ops.multiply(momentum, self.momentum), ops.cast(gradient, variable.dtype)))
+            self.assign_sub(variable, ops.multiply(momentum, rate))
+            if decay:
+                self.assign(variable, ops.multiply(variable, 1.0 - rate * decay))
 
     def get_config(self):
         """The constructor's arguments."""
@@ -238,8 +239,18 @@ class AdamW(_WeightByWeight, keras.optimizers.Adam):
         if decay:
             # Computed again, as Keras does: sharing it changes the last bit of what a compiled step rounds.
             decay_rate, _ = self.own(variable, self.learning_rate)
-            self.assign_sub(variable, variable * decay * decay_rate)
+            with _once_there(gradient):
+                self.assign_sub(variable, variable * decay * decay_rate)
         super().update_step(gradient, variable, rate)
+
+
+def _once_there(gradient: tf.Tensor) -> contextlib.AbstractContextManager:
+    """Within, nothing is computed before the gradient.
+
+    What does not need it, as the momentum times a number, TensorFlow would compute while the forward pass begins, and
+    keep for the whole step: the size of all weights.
+    """
+    return tf.control_dependencies([gradient])
 
 
 def build_optimizer(
