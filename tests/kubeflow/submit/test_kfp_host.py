@@ -283,7 +283,14 @@ def test_ctrl_c_leaves_the_run_and_says_how_to_follow_it(serve, write_spec):
     server = serve(Server(Kfp(("RUNNING", {"Prepare": "RUNNING"}))))
     command = [sys.executable, "-m", "pipeline.cli", "submit", write_spec(), "--host", server.address, *DATA, "--wait"]
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stdout=-1, stderr=-1, text=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        # A shell has its background jobs, and what they start, ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         while not server.sent("GET", f"{RUNS}/run-1"):
