@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from collections.abc import Sequence
 
@@ -26,7 +25,6 @@ from schemas import serving
 
 # Clips whose logits the canary compares.
 _PROVEN_CLIPS = 4
-_logger = logging.getLogger("vivit.train")
 
 
 def run_fn(fn_args) -> None:
