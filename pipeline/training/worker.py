@@ -6,7 +6,7 @@ import os
 
 import tensorflow as tf
 
-from components.storage import files
+from components.storage import files, folders
 from models.training.loop import InterruptedTrainingError
 from models.training.strategies import build_strategy, num_hosts
 from pipeline.settings import ConfigError
@@ -32,8 +32,10 @@ def train_job(workdir: str) -> None:
     Raises:
       TrainingError: As `read_job` and `train_weights`.
       InterruptedTrainingError: If SIGTERM was received, or another machine was lost.
-      ConfigError: If a device that `train.strategy` names is not there.
+      ConfigError: If nothing here reads the workdir, or a device that `train.strategy` names is not there.
     """
+    if problem := folders.artifact_store_problem(workdir):
+        raise ConfigError(problem)
     job = read_job(os.path.join(workdir, "checkpoints"))
     try:
         # Before anything is computed: several machines must find each other first.
