@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from components.manifest.table import as_text
-from components.media.config import DecodeConfig
 from components.media.decoder import Decoder
 from components.media.video import StoredClip, VideoError
 from components.storage import files
-from pipeline import settings
+from pipeline.inference.model import open_model
 from schemas import serving
-
-
-class ModelError(ValueError):
-    """A SavedModel cannot be loaded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,23 +50,6 @@ class Prediction:
         return "\n".join(lines)
 
 
-def latest_version(model_dir: str) -> str:
-    """The SavedModel in a folder: the folder itself, or its highest numbered version, as a model server picks it.
-
-    Raises:
-      FileNotFoundError: If there is none.
-    """
-    if files.exists(os.path.join(model_dir, "saved_model.pb")):
-        return model_dir
-    names = files.names_in(model_dir) if files.is_folder(model_dir) else []
-    versions = sorted((name.rstrip("/") for name in names if name.rstrip("/").isdigit()), key=int)
-    for version in reversed(versions):
-        path = os.path.join(model_dir, version)
-        if files.exists(os.path.join(path, "saved_model.pb")):
-            return path
-    raise FileNotFoundError(f"no SavedModel in {model_dir}: neither saved_model.pb nor a numbered version with one")
-
-
 def predict(
     model_dir: str, videos: Sequence[str], *, start: float = 0.0, end: float | None = None
 ) -> Iterator[Prediction]:
@@ -88,11 +65,9 @@ def predict(
       NoFileSystemError: If nothing here reads the URI of the model.
       ModelError: If its model is incomplete or damaged.
     """
-    model_dir = latest_version(model_dir)
-    # TensorFlow loads a model from where it reads itself.
-    with contextlib.nullcontext(model_dir) if files.is_tensorflows(model_dir) else files.local_copy(model_dir) as model:
-        card, frames_signature = _load(model)
-    with Decoder(_decode_config(card)) as decoder:
+    model = open_model(model_dir)
+    card, frames_signature = model.card, model.signatures[serving.FRAMES_SIGNATURE]
+    with Decoder(model.decode_config) as decoder:
         for path in videos:
             video, stored = as_text(path), _stored(decoder, path, (start, end))
             if isinstance(stored, str):
@@ -107,16 +82,6 @@ def predict(
             yield Prediction(video, heads, logits)
 
 
-def _load(model: str) -> tuple[serving.ModelCard, Callable[..., Mapping[str, tf.Tensor]]]:
-    card = serving.ModelCard.read(model)
-    try:
-        return card, tf.saved_model.load(model).signatures[serving.FRAMES_SIGNATURE]
-    except (tf.errors.OpError, OSError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
-        text = f"{model} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})"
-        raise ModelError(text) from error
-
-
 def _stored(decoder: Decoder, path: str, segment: tuple[float, float | None]) -> StoredClip | str:
     """The frames of a video, or why there are none."""
     if "://" not in path and os.path.exists(path) and not os.path.isfile(path):
@@ -127,9 +92,3 @@ def _stored(decoder: Decoder, path: str, segment: tuple[float, float | None]) ->
     except files.FileError as error:
         return error.reason
     return stored.reason if isinstance(stored, VideoError) else stored
-
-
-def _decode_config(card: serving.ModelCard) -> DecodeConfig:
-    """How the model's clips were stored; older cards also have settings of ingest that apply to no single video."""
-    known = {field.name for field in dataclasses.fields(DecodeConfig)}
-    return settings.build(DecodeConfig, {name: value for name, value in card.ingest.items() if name in known})

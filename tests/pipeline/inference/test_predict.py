@@ -6,7 +6,8 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from pipeline.inference.predict import ModelError, latest_version, predict
+from pipeline.inference.model import ModelError, latest_version
+from pipeline.inference.predict import predict
 from tests.components.media.videos import write_video
 from tests.models.serving.test_convert import convert
 

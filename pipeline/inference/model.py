@@ -1,0 +1,80 @@
+"""A model of this pipeline, found and opened: its card, its signatures, and how its clips are stored."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from components.media.config import DecodeConfig
+from components.storage import files
+from pipeline import settings
+from schemas import serving
+
+Signature = Callable[..., Mapping[str, tf.Tensor]]
+
+
+class ModelError(ValueError):
+    """A SavedModel cannot be loaded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenModel:
+    """A loaded SavedModel.
+
+    Attributes:
+      path: Where it is, a version itself.
+      card: What it states about itself.
+      signatures: Its functions by name, see `schemas.serving`.
+    """
+
+    path: str
+    card: serving.ModelCard
+    signatures: Mapping[str, Signature]
+
+    @property
+    def decode_config(self) -> DecodeConfig:
+        """How its clips were stored; older cards also have settings of ingest that apply to no single video."""
+        known = {field.name for field in dataclasses.fields(DecodeConfig)}
+        return settings.build(DecodeConfig, {name: value for name, value in self.card.ingest.items() if name in known})
+
+
+def latest_version(model_dir: str) -> str:
+    """The SavedModel in a folder: the folder itself, or its highest numbered version, as a model server picks it.
+
+    Raises:
+      FileNotFoundError: If there is none.
+    """
+    if files.exists(os.path.join(model_dir, "saved_model.pb")):
+        return model_dir
+    names = files.names_in(model_dir) if files.is_folder(model_dir) else []
+    versions = sorted((name.rstrip("/") for name in names if name.rstrip("/").isdigit()), key=int)
+    for version in reversed(versions):
+        path = os.path.join(model_dir, version)
+        if files.exists(os.path.join(path, "saved_model.pb")):
+            return path
+    raise FileNotFoundError(f"no SavedModel in {model_dir}: neither saved_model.pb nor a numbered version with one")
+
+
+def open_model(model_dir: str) -> OpenModel:
+    """Loads the SavedModel of a folder, any URI; see `latest_version`.
+
+    Raises:
+      FileNotFoundError: If the folder holds no model of this pipeline.
+      NoFileSystemError: If nothing here reads the URI.
+      ModelError: If the model is incomplete or damaged.
+    """
+    path = latest_version(model_dir)
+    # TensorFlow loads a model from where it reads itself.
+    with contextlib.nullcontext(path) if files.is_tensorflows(path) else files.local_copy(path) as model:
+        card = serving.ModelCard.read(model)
+        try:
+            signatures = tf.saved_model.load(model).signatures
+        except (tf.errors.OpError, OSError, KeyError) as error:
+            reason = str(error).partition("\n")[0]
+            text = f"{model} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})"
+            raise ModelError(text) from error
+    return OpenModel(path, card, signatures)
