@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         subparser.add_argument("--batch", type=count, default=4, help="clips per step (default: 4)")
     score = add("score", "the evaluation's scoring against the network alone", bench_score, "small")
     score.add_argument("--clips", type=count, default=150, help="clips of 10 s of a turn (default: 150)")
+    predict = add("predict", "predicting many videos, against decoding and the network alone", bench_predict, "small")
+    predict.add_argument("--videos", type=count, default=300, help="videos of 10 s of a turn (default: 300)")
     text = "videos to examples, against the bare loop that decodes and encodes"
     ingest = add("ingest", text, bench_ingest, "kinetics400_b_fe")
     ingest.add_argument("--clips", type=count, default=300, help="clips of 10 s 340x256 of a turn (default: 300)")
@@ -136,6 +138,21 @@ def bench_score(arguments: argparse.Namespace, echo: Echo) -> None:
         return
     echo(f"scoring {rates.scoring:.1f} views/s, the network alone {rates.network:.1f} views/s: share {rates.share:.2f}")
     echo(f"{rates.clips} clips of {rates.views} views a turn; each turn loads the model and writes the table")
+
+
+def bench_predict(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times a job that predicts many videos against decoding alone, and the network alone."""
+    from benchmarks.predict import bench_predict as bench
+    from pipeline.recipe import load_recipe
+
+    rates = bench(load_recipe(arguments.recipe, arguments.overrides), videos=arguments.videos)
+    if arguments.json:
+        echo(json.dumps(dataclasses.asdict(rates)))
+        return
+    alone = f"decoding alone {rates.decode:.2f}, the network alone {rates.network:.2f}"
+    echo(f"{rates.job:.2f} videos/s; {alone}: share of the slower {rates.share:.2f}")
+    memory = f"{rates.memory_mib:.0f} MiB at most, {rates.memory_growth:.2f}x that of a tenth of the videos"
+    echo(f"{rates.videos} videos of 10 s, {rates.views} views each; {memory}")
 
 
 def bench_ingest(arguments: argparse.Namespace, echo: Echo) -> None:

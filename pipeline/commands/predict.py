@@ -22,7 +22,6 @@ _SHOWN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--model", required=True, help="SavedModel, or folder of numbered versions")
-    parser.add_argument("--data", help="manifest (CSV or JSONL), folder or pattern of videos")
     parser.add_argument(
         "--output", help="folder, or bucket, for Parquet and JSON Lines; where it was killed, it goes on"
     )
@@ -33,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embedding", action="store_true", help="give the features before the head, too")
     parser.add_argument("--decoders", type=count, help="videos decoded at a time (default: one per core)")
     add_beam_argument(parser)
-    parser.add_argument("videos", nargs="*", metavar="VIDEO")
+    videos = parser.add_mutually_exclusive_group(required=True)
+    videos.add_argument("--data", help="manifest (CSV or JSONL), folder or pattern of videos")
+    videos.add_argument("videos", nargs="*", default=[], metavar="VIDEO")
 
 
 def main(arguments: argparse.Namespace, echo: Echo) -> int:
@@ -65,8 +66,6 @@ def _clips(arguments: argparse.Namespace) -> tuple[list[ListedClip], Sequence[st
     from components.manifest.listing import ListedClip, list_clips
     from pipeline.settings import ConfigError
 
-    if bool(arguments.data) == bool(arguments.videos):
-        raise ConfigError("name the videos, or where they are listed with --data, one of both")
     if arguments.videos:
         return [ListedClip(path, path, "", arguments.start, arguments.end, path) for path in arguments.videos], ()
     if (arguments.start, arguments.end) != (None, None):
@@ -106,7 +105,9 @@ def _into_table(clips: Sequence[ListedClip], arguments: argparse.Namespace, echo
 
 
 def _in_lines(summary: dict[str, Any], output: str) -> str:
-    before = f", {summary['before']} of them before" if summary["before"] else ""
+    before = "" if not summary["before"] else f", {summary['before']} of them before"
+    if summary["before"] == summary["predicted"]:
+        before = before and ", all of them before"
     lines = [f"{summary['predicted']} clips predicted{before}, {summary['lost']} lost; see {output}"]
     lines += [f"  {number} x {reason}" for reason, number in summary["reasons"].items()]
     if summary["lost"]:

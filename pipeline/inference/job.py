@@ -7,8 +7,8 @@ Below the output folder (any URI):
 - ``quarantine.jsonl``: the lost ones alone, which `vivit predict --data` takes as it is; ``summary.json``: counts
 - ``job.json``, ``unfinished/``: what is predicted how; and while the job is not done, the groups that are
 
-Contract: the same clips and model give the same bytes, however many workers there are and however often they are killed.
-A group is predicted again only if its worker was killed before it was saved.
+Contract: the same clips and model give the same bytes, however many workers there are and however often they are
+killed. A group is predicted again only if its worker was killed before it was saved.
 """
 
 from __future__ import annotations
@@ -103,10 +103,8 @@ def run_job(clips: Sequence[ListedClip], config: JobConfig, beam_args: Sequence[
     config = dataclasses.replace(config, model=latest_version(config.model), output=config.output.rstrip("/"))
     shards = plan_shards(clips)
     _claim(shards, config)
-    with (
-        logged(lambda: _progress(shards, config.output), len(clips)),
-        beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline,
-    ):
+    progress = logged(lambda: _progress(shards, config.output), len(clips))
+    with progress, beam.Pipeline(options=PipelineOptions([*beam_args])) as pipeline:
         _ = (
             pipeline
             | "Shards" >> beam.Create(shards)
@@ -153,8 +151,8 @@ def _claim(shards: Sequence[Shard], config: JobConfig) -> None:
     there = json.loads(files.read(path))
     if different := [name for name, value in wanted.items() if there.get(name) != value]:
         raise ConfigError(
-            f"--output {config.output} holds predictions with another {' and '.join(different)}: choose another folder, "
-            "or remove it"
+            f"--output {config.output} holds predictions with another {' and '.join(different)}: choose another "
+            "folder, or remove it"
         )
 
 

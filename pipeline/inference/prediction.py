@@ -69,8 +69,8 @@ class Prediction:
 def as_table(predictions: Sequence[Prediction], classes: Classes) -> pa.Table:
     """One row for each clip that was predicted.
 
-    Columns: ``id``, ``path``, ``start``, ``end`` (seconds, null where the clip has none), for each head ``<head>/class``,
-    ``<head>/probability`` of the most likely class and ``<head>/probabilities``, float32 [K], and ``embedding``,
+    Columns: ``id``, ``path``; ``start``, ``end``, seconds, null where the clip has none; for each head ``<head>/class``
+    and ``<head>/probability`` of the most likely class, and ``<head>/probabilities``, float32 [K]; ``embedding``,
     float32 [D], where the predictions have one.
     """
     found = [one for one in predictions if not one.error]

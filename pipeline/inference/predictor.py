@@ -7,6 +7,7 @@ threads, or in how many processes; one that cannot be decoded loses itself only.
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import math
 import os
@@ -89,7 +90,7 @@ class Predictor:
         return [clips[start : start + size] for start in range(0, len(clips), size)]
 
     def predict(self, groups: Iterable[Group]) -> Iterator[list[Prediction]]:
-        """Predictions of each group, in order; clips of the same video that follow each other are decoded in one pass."""
+        """Predictions of each group, in order; neighbouring clips of one video are decoded in one pass."""
         groups = list(groups)
         seen = self._seen([clip for group in groups for clip in group])
         try:
@@ -204,10 +205,9 @@ def _in_order(found: Iterable[tuple[int, T]], count: int) -> Iterator[T]:
 def _put(found: queue.Queue, one: object, stopped: threading.Event) -> None:
     """Puts something into a queue, and waits for room in it for as long as anybody takes from it."""
     while not stopped.is_set():
-        try:
-            return found.put(one, timeout=_LOOK_UP)
-        except queue.Full:
-            continue
+        with contextlib.suppress(queue.Full):
+            found.put(one, timeout=_LOOK_UP)
+            break
 
 
 def _split(rows: Mapping[str, np.ndarray], counts: Iterable[int]) -> Iterator[dict[str, np.ndarray]]:

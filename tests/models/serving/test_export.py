@@ -13,10 +13,10 @@ from models.clips import images, input_pipeline, sampling
 from models.network.vivit import build_vivit
 from models.serving.export import ServedModel
 from pipeline.cli import main
-from pipeline.inference.predict import predict
 from pipeline.recipe import load_recipe
 from schemas import features, serving
 from tests.conftest import TINY
+from tests.pipeline.inference.predicting import predict
 
 TOLERANCE = 1e-4
 
@@ -56,7 +56,7 @@ def test_training_examples_frames_and_predict_agree(two_heads_run, centre_model)
     transformed = glob.glob(two_heads_run.artifact("Transform", "transformed_examples") + "/Split-eval/*")
     source = input_pipeline.transformed_source(transformed, ("verb", "noun"), "raw")
     dataset = input_pipeline.eval_dataset(source, clip=recipe.clip, batch_size=4)
-    predicted = dict(zip(paths.values(), predict(folder, list(paths.values())), strict=True))
+    predicted = dict(zip(paths.values(), predict(folder, paths.values()), strict=True))
     compared = 0
     for batch in dataset:
         trained = model(images.normalise(batch["clip"]), training=False)
