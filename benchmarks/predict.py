@@ -5,6 +5,7 @@ Each runs in a process of its own, so that peak memory is measured apart, and th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -14,8 +15,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from benchmarks.ingest import bare_loop, resident_mib, write_videos
 from benchmarks.score import write_model
@@ -62,19 +63,15 @@ def bench_predict(recipe: Recipe, *, videos: int, rounds: int = 3, seconds: int 
     with tempfile.TemporaryDirectory() as folder:
         paths = write_videos(Path(folder), videos, seconds)
         model = write_model(recipe, os.path.join(folder, "model"))
-        loops = {"job": _job, "decode": _decode, "network": _network}
-        measured = {}
-        for name, loop in loops.items():
+        loops = {"job": [_job], "decode": [_decode] * decoders, "network": [_network]}
+        measured = {name: [] for name in loops}
+        for name, loop in ((name, loop) for name, parallel in loops.items() for loop in parallel):
             here, there = context.Pipe()
-            # Not a daemon: the decoding loop has processes of its own.
-            process = context.Process(target=_work, args=(there, loop, folder, model, recipe.ingest, decoders, views))
-            process.start()
-            measured[name] = (process, here)
-        tenth = {name: _turn(here, paths[: max(1, videos // 10)]) for name, (_, here) in measured.items()}
-        turns = [{name: _turn(here, paths) for name, (_, here) in measured.items()} for _ in range(rounds)]
-        for process, here in measured.values():
-            here.send(None)
-            process.join()
+            arguments = (there, loop, folder, model, recipe.ingest, decoders, views)
+            context.Process(target=_work, args=arguments, daemon=True).start()
+            measured[name].append(here)
+        tenth = {name: _turn(parallel, paths[: max(1, videos // 10)]) for name, parallel in measured.items()}
+        turns = [{name: _turn(parallel, paths) for name, parallel in measured.items()} for _ in range(rounds)]
     slower = [max(turn["decode"][0], turn["network"][0]) / turn["job"][0] for turn in turns]
     peak = turns[-1]["job"][1]
     return PredictRates(
@@ -87,10 +84,13 @@ def bench_predict(recipe: Recipe, *, videos: int, rounds: int = 3, seconds: int 
     )
 
 
-def _turn(connection, videos: Sequence[str]) -> tuple[float, float]:
-    """Seconds that a measured process takes for some videos, and its peak memory in MiB so far."""
-    connection.send(videos)
-    return connection.recv()
+def _turn(connections: Sequence[Any], videos: Sequence[str]) -> tuple[float, float]:
+    """Seconds that measured processes take for some videos, and the peak memory of the first in MiB so far."""
+    start = time.perf_counter()
+    for number, connection in enumerate(connections):
+        connection.send(videos[number :: len(connections)])
+    peaks = [connection.recv() for connection in connections]
+    return time.perf_counter() - start, peaks[0]
 
 
 def _work(connection, loop: Callable, folder: str, model: str, ingest: IngestConfig, decoders: int, views: int) -> None:
@@ -102,10 +102,11 @@ def _work(connection, loop: Callable, folder: str, model: str, ingest: IngestCon
             time.sleep(0.2)
 
     threading.Thread(target=watch, daemon=True).start()
-    while (videos := connection.recv()) is not None:
-        start = time.perf_counter()
-        run(videos)
-        connection.send((time.perf_counter() - start, max(memory)))
+    # Until the other end is closed.
+    with contextlib.suppress(EOFError):
+        while True:
+            run(connection.recv())
+            connection.send(max(memory))
 
 
 def _job(folder: str, model: str, _, decoders: int, __) -> Callable[[Sequence[str]], None]:
@@ -124,19 +125,12 @@ def _job(folder: str, model: str, _, decoders: int, __) -> Callable[[Sequence[st
     return run
 
 
-def _decode(_, __, ingest: IngestConfig, decoders: int, ___) -> Callable[[Sequence[str]], None]:
-    pool = ProcessPoolExecutor(decoders, multiprocessing.get_context("spawn"))
-
+def _decode(_, __, ingest: IngestConfig, ___, ____) -> Callable[[Sequence[str]], None]:
     def run(videos: Sequence[str]) -> None:
-        parts = [videos[start::decoders] for start in range(decoders)]
-        list(pool.map(_decode_all, parts, [ingest] * decoders))
+        for video in videos:
+            bare_loop(video, ingest)
 
     return run
-
-
-def _decode_all(videos: Sequence[str], ingest: IngestConfig) -> None:
-    for video in videos:
-        bare_loop(video, ingest)
 
 
 def _network(_, model: str, __, ___, views: int) -> Callable[[Sequence[str]], None]:
