@@ -154,7 +154,7 @@ class Predictor:
     def _see(self, run: Group, found: queue.Queue, stopped: threading.Event) -> None:
         """Puts the views of clips of one video, or what is wrong, into a queue, in order."""
         try:
-            for one in _in_order(_decoded(run, self._decoder), len(run)):
+            for one in _in_order(_decoded(run, self._decoder)):
                 _put(found, one if isinstance(one, VideoError) else self._views_of(one), stopped)
         except Exception as error:  # noqa: BLE001 (the thread that takes it raises it)
             _put(found, error, stopped)
@@ -192,14 +192,14 @@ def _decoded(run: Group, decoder: Decoder) -> Iterator[tuple[int, StoredClip | V
         yield from ((place, error) for place in sorted(missing))
 
 
-def _in_order(found: Iterable[tuple[int, T]], count: int) -> Iterator[T]:
-    """What is found for each place, from 0 to `count`; what comes before its turn is held."""
-    held: dict[int, T] = {}
-    found = iter(found)
-    for place in range(count):
-        while place not in held:
-            held.update([next(found)])
-        yield held.pop(place)
+def _in_order(found: Iterable[tuple[int, T]]) -> Iterator[T]:
+    """What is found for the places from 0 on; what comes before its turn is held. Takes all: a decoder then stays."""
+    turn, held = 0, {}
+    for place, one in found:
+        held[place] = one
+        while turn in held:
+            yield held.pop(turn)
+            turn += 1
 
 
 def _put(found: queue.Queue, one: object, stopped: threading.Event) -> None:
