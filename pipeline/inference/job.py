@@ -14,11 +14,13 @@ killed. A group is predicted again only if its worker was killed before it was s
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -46,6 +48,8 @@ from pipeline.settings import ConfigError
 _SHARD_CLIPS, _LEAST_SHARDS = 512, 8
 _STAT_THREADS = 32
 _JOB, _SUMMARY, _QUARANTINE, UNFINISHED = "job.json", "summary.json", "quarantine.jsonl", "unfinished"
+# How the names of files end while they are written.
+_PART = ".part"
 # Reasons that a summary names, the most frequent first.
 _REASONS = 20
 
@@ -246,9 +250,9 @@ class _Saved:
         """The predictions of a group; None if they are not there."""
         try:
             rows = json.loads(files.read(self._path(number, group)))
+            return [_from_json(clip, row) for clip, row in zip(group, rows, strict=True)]
         except (files.FileError, ValueError):
             return None
-        return [_from_json(clip, row) for clip, row in zip(group, rows, strict=True)]
 
     def write(self, number: int, predictions: Sequence[Prediction]) -> None:
         """Saves the predictions of a group."""
@@ -257,7 +261,7 @@ class _Saved:
     def remove(self, groups: Sequence[Group]) -> None:
         """Removes all groups of the shard."""
         for number, group in enumerate(groups):
-            files.remove(self._path(number, group))
+            _remove(self._path(number, group))
 
     def _path(self, number: int, group: Sequence[object]) -> str:
         # The number of its clips is for `_progress`.
@@ -298,9 +302,10 @@ def _finish(config: JobConfig, outcomes: Iterable[Outcome]) -> None:
     }
     _write(os.path.join(config.output, _QUARANTINE), _lines(lost))
     _write(os.path.join(config.output, _SUMMARY), json.dumps(summary, indent=1, ensure_ascii=False).encode())
-    folder = os.path.join(config.output, UNFINISHED)
-    for name in files.names_in(folder) if files.exists(folder) else ():
-        files.remove(os.path.join(folder, name))
+    for folder in (config.output, os.path.join(config.output, UNFINISHED)):
+        for name in files.names_in(folder) if files.exists(folder) else ():
+            if folder != config.output or name.endswith(_PART):
+                _remove(os.path.join(folder, name))
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -308,7 +313,13 @@ def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def _write(path: str, data: bytes) -> None:
-    """Writes a file that is whole or not there."""
-    part = f"{path}.part"
+    """Writes a file that is whole or not there; another worker that writes it writes the same."""
+    part = f"{path}.{uuid.uuid4().hex}{_PART}"
     files.write(part, data)
     files.rename(part, path)
+
+
+def _remove(path: str) -> None:
+    """Removes a file that another worker may have removed."""
+    with contextlib.suppress(files.FileError):
+        files.remove(path)
