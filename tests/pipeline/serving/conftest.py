@@ -1,0 +1,74 @@
+"""A tiny model in two versions with other weights, and its videos."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.media.decoder import Decoder
+from models.clips.sampling import ClipConfig, ViewsConfig
+from models.network.vivit import ViViTConfig, build_vivit
+from models.serving.export import ServedModel
+from pipeline.serving.asking import decode_config
+from schemas import serving
+from tests.components.media.videos import write_video
+
+CLASSES = {"label": ["jump", "rün", "swim"]}
+CLIP, VIEWS = ClipConfig(num_frames=4, stride=1, min_resize=16, crop_size=16), ViewsConfig(temporal=2, spatial=1)
+NETWORK = ViViTConfig(
+    tubelet=(2, 8, 8), hidden_size=16, num_layers=1, temporal_layers=1, num_heads=2, mlp_dim=16, classifier="gap"
+)
+INGEST = {"fps": 10, "short_side": 16, "max_seconds": 20}
+
+
+def write_version(folder, seed: int) -> None:
+    """A SavedModel with random weights."""
+    model = build_vivit(NETWORK, clip_shape=CLIP.shape, heads={"label": 3})
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(weight.numpy() + rng.normal(0, 0.3, weight.shape))
+    card = serving.ModelCard(CLASSES, (2, 1), ingest=INGEST, config={})
+    ServedModel(model, clip=CLIP, views=VIEWS, classes=CLASSES).save(
+        str(folder), card, serving.ExpectedLogits({}, {}), NETWORK
+    )
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory):
+    """A folder of versions 1 and 2."""
+    folder = tmp_path_factory.mktemp("versions")
+    for version in (1, 2):
+        write_version(folder / str(version), version)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """Five videos of other lengths."""
+    folder = tmp_path_factory.mktemp("videos")
+    return [str(write_video(folder / f"{count}.mp4", range(count, 3 * count))) for count in (4, 9, 15, 22, 30)]
+
+
+@pytest.fixture(scope="session")
+def clips(versions, videos):
+    """Their stored frames."""
+    with Decoder(decode_config(str(versions))) as decoder:
+        return [next(decoder.store_segments(video, [(0, None)]))[1].frames for video in videos]
+
+
+@pytest.fixture(scope="session")
+def expected(versions, clips):
+    """Logits by version of each clip, alone, from the SavedModel itself: version -> [clips, 3]."""
+    found = {}
+    for version in (1, 2):
+        function = tf.saved_model.load(str(versions / str(version))).signatures[serving.FRAMES_SIGNATURE]
+        found[version] = np.array(
+            [
+                function(frames=tf.constant([frames]), num_frames=tf.constant([len(frames)]))["label/logits"][0]
+                for frames in clips
+            ]
+        )
+    assert np.ptp(found[1], axis=0).max() > 0.01, "clips that do not differ prove nothing"
+    assert np.abs(found[1] - found[2]).max() > 0.01
+    return found
