@@ -225,8 +225,8 @@ def bench_serve(arguments: argparse.Namespace, echo: Echo) -> None:
         echo(json.dumps(dataclasses.asdict(times)))
         return
     echo(
-        f"{times.requests} requests of {times.megabytes:.1f} MB, {arguments.at_a_time} at a time, {times.failed} failed: "
-        f"p50 {times.p50:.3f} s, p95 {times.p95:.3f} s, {times.per_second:.1f} a second"
+        f"{times.requests} requests of {times.megabytes:.1f} MB, {arguments.at_a_time} at a time, {times.failed} of "
+        f"them failed: p50 {times.p50:.3f} s, p95 {times.p95:.3f} s, {times.per_second:.1f} a second"
     )
 
 

@@ -55,7 +55,7 @@ class Target:
 def check_size(size: int, target: Target) -> None:
     """Raises ServingError for a request of more bytes than the target takes."""
     if size > target.max_message_mb * MB:
-        raise _too_large(f"the request has {size / MB:.1f} MB, and {target.max_message_mb:g} MB are allowed")
+        raise _too_large(f"the request has {size / MB:.3g} MB, and {target.max_message_mb:.4g} MB are allowed")
 
 
 class Grpc:

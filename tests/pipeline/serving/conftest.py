@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,24 +24,34 @@ NETWORK = ViViTConfig(
 INGEST = {"fps": 10, "short_side": 16, "max_seconds": 20}
 
 
-def write_version(folder, seed: int) -> None:
+def write_version(folder) -> None:
     """A SavedModel with random weights."""
     model = build_vivit(NETWORK, clip_shape=CLIP.shape, heads={"label": 3})
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        weight.assign(weight.numpy() + rng.normal(0, 0.3, weight.shape))
     card = serving.ModelCard(CLASSES, (2, 1), ingest=INGEST, config={})
-    ServedModel(model, clip=CLIP, views=VIEWS, classes=CLASSES).save(
-        str(folder), card, serving.ExpectedLogits({}, {}), NETWORK
-    )
+    served = ServedModel(model, clip=CLIP, views=VIEWS, classes=CLASSES)
+    served.save(str(folder), card, serving.ExpectedLogits({}, {}))
+
+
+def change_weights(folder, seed: int) -> None:
+    """Gives a SavedModel other weights, faster than another could be made."""
+    prefix, rng = str(folder / "variables" / "variables"), np.random.default_rng(seed)
+    reader = tf.train.load_checkpoint(prefix)
+    tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    changed = [
+        value + rng.normal(0, 0.3, value.shape).astype(value.dtype) if isinstance(value, np.ndarray) else value
+        for value in tensors.values()
+    ]
+    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(tensors), shape_and_slices=[""] * len(tensors), tensors=changed)
 
 
 @pytest.fixture(scope="session")
 def versions(tmp_path_factory):
     """A folder of versions 1 and 2."""
     folder = tmp_path_factory.mktemp("versions")
+    write_version(folder / "1")
+    shutil.copytree(folder / "1", folder / "2")
     for version in (1, 2):
-        write_version(folder / str(version), version)
+        change_weights(folder / str(version), version)
     return folder
 
 

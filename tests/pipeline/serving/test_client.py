@@ -13,9 +13,8 @@ import grpc
 import numpy as np
 import pytest
 
-from components.media.config import DecodeConfig
 from pipeline.cli import main
-from pipeline.serving.asking import ask
+from pipeline.serving.asking import ask, decode_config
 from pipeline.serving.client import Client
 from pipeline.serving.transports import ServingError, UnavailableError
 from schemas import serving
@@ -143,7 +142,7 @@ def test_a_bad_video_costs_itself_only(grpc_address, versions, videos, tmp_path,
     bad = tmp_path / os.fsdecode(b"gr\xfcn.mp4")
     bad.write_text("no video")
     command = ["request", "--server", grpc_address, "--model", str(versions), "--json"]
-    assert main([*command, str(bad), videos[0], str(tmp_path), "http://no-such-host.invalid/a.mp4"]) == 1
+    assert main([*command, str(bad), videos[0], str(tmp_path), "ram://gone/a.mp4"]) == 1
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert ["error" in row for row in rows] == [True, False, True, True]
     assert rows[0]["video"].endswith("gr\\udcfcn.mp4")
@@ -152,9 +151,9 @@ def test_a_bad_video_costs_itself_only(grpc_address, versions, videos, tmp_path,
     assert capfd.readouterr().out.count("  label: ") == 2
 
 
-def test_one_message_over_the_limit_costs_itself_only(grpc_address, versions, videos):
-    config = DecodeConfig(fps=10, short_side=16)
-    with Client(grpc_address, max_message_mb=0.005) as client:
-        short, long = ask(client, config, [videos[0], videos[-1]])
+def test_one_message_over_the_limit_costs_itself_only(grpc_address, versions, videos, clips):
+    limit = sum(map(len, clips[0])) * 2 / 1e6
+    with Client(grpc_address, max_message_mb=limit) as client:
+        short, long = ask(client, decode_config(str(versions)), [videos[0], videos[-1]])
     assert short.error is None
     assert "raise the limit" in long.error
