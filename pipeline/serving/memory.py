@@ -59,9 +59,9 @@ def view_bytes(model: dict[str, Any], clip: ClipConfig) -> int:
     tokens, hidden = frames * places, model["hidden_size"]
     # Pairs of tokens that attend to each other: all, or those of a frame.
     pairs = tokens * (tokens if model["variant"] == "spacetime" else max(places, frames))
-    # Query, key, value and their mean; logits and softmax. The MLP: before and after its nonlinearity.
-    attention = 4 * tokens * hidden + 2 * model["num_heads"] * pairs
+    # Query, key, value and their mean; logits, whose place softmax takes. The MLP: before and after its nonlinearity.
+    attention = 4 * tokens * hidden + model["num_heads"] * pairs
     mlp = 2 * tokens * model["mlp_dim"]
-    # Beside them what goes around the layer, and its normalised input; and the normalised pixels at the very start.
-    largest = max(2 * tokens * hidden + max(attention, mlp), 2 * clip.num_frames * clip.crop_size**2 * 3)
+    # Around the layer: what it adds to, and its normalised input. At the very start: the normalised pixels, twice.
+    largest = max(3 * tokens * hidden + max(attention, mlp), 2 * clip.num_frames * clip.crop_size**2 * 3)
     return _FLOAT32 * largest

@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=2, help="requests that are computed at a time (default: 2)")
     parser.add_argument("--poll", type=float, default=30, help="seconds between looks for newer versions (default: 30)")
     arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
     newest, stopped = NewestVersion(arguments.model), threading.Event()
 
     def look() -> None:

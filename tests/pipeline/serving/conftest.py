@@ -70,11 +70,17 @@ def clips(versions, videos):
 
 
 @pytest.fixture(scope="session")
-def expected(versions, clips):
+def signatures(versions):
+    """The versions, loaded: version -> signatures."""
+    return {version: tf.saved_model.load(str(versions / str(version))).signatures for version in (1, 2)}
+
+
+@pytest.fixture(scope="session")
+def expected(signatures, clips):
     """Logits by version of each clip, alone, from the SavedModel itself: version -> [clips, 3]."""
     found = {}
-    for version in (1, 2):
-        function = tf.saved_model.load(str(versions / str(version))).signatures[serving.FRAMES_SIGNATURE]
+    for version, functions in signatures.items():
+        function = functions[serving.FRAMES_SIGNATURE]
         found[version] = np.array(
             [
                 function(frames=tf.constant([frames]), num_frames=tf.constant([len(frames)]))["label/logits"][0]

@@ -49,7 +49,11 @@ class ModelServer(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def load(self, version: int, path) -> None:
         """Loads a version and serves it as soon as it is there."""
-        self._versions[version] = tf.saved_model.load(str(path)).signatures
+        self.serve(version, tf.saved_model.load(str(path)).signatures)
+
+    def serve(self, version: int, signatures) -> None:
+        """Serves a version that is loaded."""
+        self._versions[version] = signatures
 
     def unload(self, version: int) -> None:
         """Requests that run end well."""

@@ -25,9 +25,9 @@ TOLERANCE = serving.ExpectedLogits({}, {}).tolerance(np.zeros(1), "CPU")
 
 
 @pytest.fixture(scope="module")
-def model_server(versions):
+def model_server(signatures):
     server = ModelServer()
-    server.load(1, versions / "1")
+    server.serve(1, signatures[1])
     server.labels = {"stable": 1}
     return server
 
@@ -61,9 +61,9 @@ def test_one_view_and_embeddings_are_signatures(address, clips, expected):
         assert np.linalg.norm(outputs["embedding_l2"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_200_requests_8_at_a_time_while_a_version_takes_the_place_of_another(versions, clips, expected):
+def test_200_requests_8_at_a_time_while_a_version_takes_the_place_of_another(versions, signatures, clips, expected):
     server = ModelServer()
-    server.load(1, versions / "1")
+    server.serve(1, signatures[1])
     answered, swapped = itertools.count(), threading.Event()
 
     def one(number):
@@ -157,3 +157,13 @@ def test_one_message_over_the_limit_costs_itself_only(grpc_address, versions, vi
         short, long = ask(client, decode_config(str(versions)), [videos[0], videos[-1]])
     assert short.error is None
     assert "raise the limit" in long.error
+
+
+def test_the_benchmark_counts_answers_and_refusals(grpc_address, versions, capfd):
+    command = ["bench", "serve", "--server", grpc_address, "--model", str(versions), "--requests", "4", "--json"]
+    assert main(command) == 0
+    times = json.loads(capfd.readouterr().out)
+    assert (times["requests"], times["failed"]) == (4, 0)
+    assert 0 < times["p50"] <= times["p95"]
+    assert main([*command, "--name", "other"]) == 0
+    assert json.loads(capfd.readouterr().out)["failed"] == 4
