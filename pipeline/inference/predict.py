@@ -73,7 +73,10 @@ def predict(
             if isinstance(stored, str):
                 yield Prediction(video, error=stored)
                 continue
-            outputs = frames_signature(**{serving.FRAMES_INPUT: tf.constant([stored.frames])})
+            number = tf.constant([len(stored.frames)])
+            outputs = frames_signature(
+                **{serving.FRAMES_INPUT: tf.constant([stored.frames]), serving.NUM_FRAMES_INPUT: number}
+            )
             heads, logits = {}, {}
             for head, names in card.classes.items():
                 probabilities = outputs[serving.probabilities_key(head)][0].numpy().tolist()
