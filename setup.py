@@ -56,8 +56,6 @@ setup(
         "vertex": ["google-cloud-aiplatform>=1.38", "kfp>=2.5,<2.17"],
         # Videos and manifests at s3://, az:// and http://; what fsspec reads by itself, such as hdfs://, needs no more.
         "remote": ["adlfs", "aiohttp", "s3fs"],
-        # pipeline.serving.triton, in an environment of its own: it wants NumPy 1 and a newer protobuf than TFX 1.16.
-        "triton": ["nvidia-pytriton>=0.7"],
         # Artifacts of the pipeline at s3://, az:// and hdfs://: only TensorFlow 2.16 can.
         # Beam writes them with boto3.
         "remote-artifacts": ["boto3", "tensorflow-io; python_version < '3.11'"],

@@ -7,13 +7,14 @@ well. None sends a message that is over the limit.
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import struct
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 
 import numpy as np
@@ -128,7 +129,8 @@ class Rest:
         inputs = {serving.FRAMES_INPUT: [encoded], serving.NUM_FRAMES_INPUT: [len(frames)]}
         body = json.dumps({"signature_name": self._target.signature, "inputs": inputs}).encode()
         answer = _post(self._target, self._url, body, {"Content-Type": "application/json"}, timeout)
-        return {name: np.asarray(value) for name, value in json.loads(answer)["outputs"].items()}
+        with _understood(self._target):
+            return {name: np.asarray(value) for name, value in json.loads(answer)["outputs"].items()}
 
 
 class KServe:
@@ -159,8 +161,10 @@ class KServe:
         }
         text = json.dumps(head).encode()
         headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
-        answer = json.loads(_post(self._target, self._url, text + strings + number, headers, timeout))
-        return {one["name"]: np.asarray(one["data"]).reshape(one["shape"]) for one in answer["outputs"]}
+        answer = _post(self._target, self._url, text + strings + number, headers, timeout)
+        with _understood(self._target):
+            outputs = json.loads(answer)["outputs"]
+            return {one["name"]: np.asarray(one["data"]).reshape(one["shape"]) for one in outputs}
 
 
 def kserve_name(name: str, signature: str) -> str:
@@ -190,6 +194,15 @@ def _post(target: Target, url: str, body: bytes, headers: Mapping[str, str], tim
         if isinstance(reason, TimeoutError):
             raise ServingError(f"{target.address} did not answer within {timeout:.0f} s") from error
         raise UnavailableError(f"{target.address} is not available: {_one_line(str(reason))}") from error
+
+
+@contextlib.contextmanager
+def _understood(target: Target) -> Iterator[None]:
+    """Turns what an answer lacks into a `ServingError`: a login page of a proxy is an answer, too."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ServingError(f"{target.address} gives no answer of a model server: is it the right address?") from error
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

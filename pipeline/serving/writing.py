@@ -35,11 +35,11 @@ class WrittenConfig:
 
     def __str__(self) -> str:
         weights, batch = self.memory.weights / GB, self.memory.batch
-        each = f"{batch / GB:.2f} GB a batch" if batch else "a batch unknown, as the card does not describe the network"
+        each = f"{batch / GB:.2g} GB a batch" if batch else "a batch unknown, as the card does not describe the network"
         lines = [
             f"versions  {', '.join(one.version for one in self.served.versions)}",
             f"labels    {STABLE} {self.served.stable.version}, {CANARY} {self.served.canary.version}",
-            f"memory    {weights:.2f} GB a version, {each}; {self.threads} batch(es) at a time",
+            f"memory    {weights:.2g} GB a version, {each}; {self.threads} batch(es) at a time",
             f"written   {self.folder}",
         ]
         if self.to_copy:

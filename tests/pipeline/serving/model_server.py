@@ -148,8 +148,8 @@ def grpc_server(model_server: ModelServer, **options) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def rest_server(model_server: ModelServer, most_bytes: int = 1 << 22) -> Iterator[str]:
-    """Serves it by the REST API's columnar form, as a proxy that takes so many bytes passes it on."""
+def rest_server(model_server: ModelServer, *, most_bytes: int = 1 << 22, page: bytes = b"") -> Iterator[str]:
+    """Serves it by the REST API's columnar form, as a proxy that takes so many bytes passes it on, or shows a page."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -161,6 +161,8 @@ def rest_server(model_server: ModelServer, most_bytes: int = 1 << 22) -> Iterato
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if len(body) > most_bytes:
                 return self._send(413, b"Request Entity Too Large")
+            if page:
+                return self._send(200, page)
             name, label = re.fullmatch(r"/v1/models/(\w+)(?:/labels/(\w+))?:predict", self.path).groups()
             request = json.loads(body)
             # An array of bytes as such would lose zeros at their end.

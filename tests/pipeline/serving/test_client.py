@@ -121,6 +121,13 @@ def test_a_refusal_is_one_line_and_not_repeated(address, clips):
         client.ask([b"no JPEG"])
 
 
+@pytest.mark.parametrize("page", [b"<html>Log in</html>", b"[]", b'{"outputs": 1}'])
+def test_what_is_no_answer_of_a_model_server_is_said(model_server, clips, page):
+    wanted = pytest.raises(ServingError, match="is it the right address")
+    with rest_server(model_server, page=page) as address, Client(address) as client, wanted:
+        client.ask(clips[0])
+
+
 @pytest.mark.parametrize("limit", [{}, {"max_message_mb": 0.5}])
 def test_a_message_over_the_limit_says_what_to_do(address, limit):
     # The servers here take 4 MB; the second client keeps to less by itself.

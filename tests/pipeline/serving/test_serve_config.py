@@ -17,6 +17,7 @@ from models.clips.sampling import ClipConfig
 from pipeline.cli import main
 from pipeline.recipe import load_recipe
 from pipeline.serving.memory import view_bytes
+from pipeline.serving.server_config import compose_file
 from schemas.serving import ModelCard
 from tests.components.registry.runs import put, write_candidates
 
@@ -137,6 +138,11 @@ def test_the_compose_file_starts_what_was_written(run, serve, tmp_path):
         assert (tmp_path / "server" / flags[flag].removeprefix(f"{folder}/")).is_file()
     assert f"{run}/pushed:/models/vivit:ro" in service["volumes"]
     assert int(flags["model_config_file_poll_wait_seconds"]) > 0
+
+
+def test_versions_that_the_server_finds_at_a_uri_need_no_volume():
+    text = compose_file(base_path="gs://bucket/run/pushed", pushed="./pushed", memory_gb=8, image="any")
+    assert yaml.safe_load(text)["services"]["vivit"]["volumes"] == [".:/config:ro"]
 
 
 def test_no_run_and_no_version_are_said(serve, run, tmp_path):

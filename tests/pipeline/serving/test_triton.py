@@ -1,4 +1,4 @@
-"""The client against a real Triton server (nvidia-pytriton, an extra) that serves a SavedModel."""
+"""The client against a real Triton server (nvidia-pytriton, in no lock) that serves a SavedModel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.serving.client import Client
 from pipeline.serving.transports import ServingError
 from schemas import serving
 
-pytest.importorskip("pytriton", reason="nvidia-pytriton is not installed: pip install -e '.[triton]'")
+pytest.importorskip("pytriton", reason="nvidia-pytriton is not installed, see docs/serving.md")
 
 TOLERANCE = serving.ExpectedLogits({}, {}).tolerance(np.zeros(1), "CPU")
 
