@@ -32,6 +32,7 @@ from pipeline.commands import (
     run,
     train,
 )
+from pipeline.commands.serving import request, serve_config
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
 from pipeline.local.workdir import places
@@ -48,6 +49,8 @@ _COMMANDS = {
     "doctor": doctor,
     "predict": predict,
     "models": models,
+    "serve-config": serve_config,
+    "request": request,
     "review": review,
     "recipes": recipes,
     "convert": convert,

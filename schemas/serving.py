@@ -19,15 +19,15 @@ import tensorflow as tf
 EXAMPLES_SIGNATURE = "serving_default"
 EXAMPLES_INPUT = "examples"
 # JPEG frames, string [B, N], and how many of them each clip has, int32 [B], 1 to N -> the same outputs. What stands
-# behind a clip's frames is never read: a model server that joins requests pads them with the first frame, another with
-# "". `frames_one_view` sees the centre view alone, for a V-th of the cost; its accuracy is what the evaluation calls 1x1.
+# behind a clip's frames is never read: TensorFlow Serving, where it joins requests, pads them with the first frame of
+# each. `frames_one_view` sees the centre view alone, for a V-th of the cost; the evaluation calls its accuracy 1x1.
 FRAMES_SIGNATURE = "frames"
 ONE_VIEW_SIGNATURE = "frames_one_view"
 FRAMES_INPUT = "frames"
 NUM_FRAMES_INPUT = "num_frames"
 # The same inputs -> `embedding`, float32 [B, D]: what the heads read, averaged over all views; and `embedding_l2`, the
 # same with unit length. Only where the network is a ViViT. D is the network's width, for most classifiers; see
-# `models.network.vivit.features_model`.
+# `models.network.vivit.read_by_heads`.
 EMBEDDING_SIGNATURE = "embedding"
 EMBEDDING = "embedding"
 EMBEDDING_L2 = "embedding_l2"
@@ -44,7 +44,9 @@ ATTENTION_SIGNATURE = "attention"
 ATTENTION = "attention"
 # Those of every model.
 SIGNATURES = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, VIEWS_SIGNATURE, NETWORK_SIGNATURE)
-# Requests that a model server runs before it takes traffic: TFRecords of TensorFlow Serving's PredictionLog.
+# Requests that a model server runs before it takes traffic: TFRecords of TensorFlow Serving's PredictionLog, at least
+# one for each signature of `WARMED_UP` that the model has.
+WARMED_UP = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, EMBEDDING_SIGNATURE)
 WARMUP_REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 # Of float32 on CPUs: sums in another order differ in the last digits.

@@ -7,6 +7,7 @@ import dataclasses
 import json
 
 from pipeline.commands.arguments import Echo, add_recipe_arguments, count
+from pipeline.commands.serving.request import add_server_arguments, client_of
 
 HELP = "measure speed and memory"
 # Of the probe.
@@ -46,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument("--measure", action="store_true", help=text)
     probe = add("probe", "a probe's grid of heads, against the backbone's pass over its clips", bench_probe, "probe")
     probe.add_argument("--clips", type=count, default=60, help="how many (default: 60)")
+    text = "a model server, as a client sees it"
+    serve = subparsers.add_parser("serve", help=text, description=text)
+    serve.set_defaults(bench=bench_serve)
+    add_server_arguments(serve)
+    serve.add_argument("--requests", type=count, default=200, help="how many (default: 200)")
+    serve.add_argument("--at-a-time", type=count, default=8, help="how many at a time (default: 8)")
+    serve.add_argument("--json", action="store_true")
 
 
 def main(arguments: argparse.Namespace, echo: Echo) -> None:
@@ -219,6 +227,24 @@ def bench_memory(arguments: argparse.Namespace, echo: Echo) -> None:
             f"measured with {recipe.model.dtype}, remat={recipe.train.remat}: one clip takes {measured.peak / GB:.2f} "
             f"GB at most besides weights and optimizer, and {measured.seconds:.0f} s"
         )
+
+
+def bench_serve(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times the answers of a server."""
+    from benchmarks.serve import bench_server
+    from pipeline.serving.asking import decode_config
+
+    with client_of(arguments) as client:
+        times = bench_server(
+            client, decode_config(arguments.model), requests=arguments.requests, at_a_time=arguments.at_a_time
+        )
+    if arguments.json:
+        echo(json.dumps(dataclasses.asdict(times)))
+        return
+    echo(
+        f"{times.requests} requests of {times.megabytes:.1f} MB, {arguments.at_a_time} at a time, {times.failed} of "
+        f"them failed: p50 {times.p50:.3f} s, p95 {times.p95:.3f} s, {times.per_second:.1f} a second"
+    )
 
 
 def _classes(recipe) -> dict[str, int]:
