@@ -64,7 +64,14 @@ MAY_IMPORT = {
         *BELOW_PIPELINE,
         *("pipeline", "pipeline.plan", "pipeline.commands", "kubeflow.cluster", "kubeflow.submit"),
     },
-    "benchmarks": {*BELOW_PIPELINE, "pipeline", "pipeline.local", "pipeline.serving", "pipeline.commands"},
+    "benchmarks": {
+        *BELOW_PIPELINE,
+        "pipeline",
+        "pipeline.local",
+        "pipeline.inference",
+        "pipeline.serving",
+        "pipeline.commands",
+    },
 }
 PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow", "benchmarks", "tests")
 WITHOUT_TFX = (
