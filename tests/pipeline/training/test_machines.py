@@ -94,3 +94,20 @@ def test_two_machines_of_which_one_is_lost_and_started_again_train_what_one_trai
     assert found.record["devices"][0].startswith("2 x CPU")
     for ours, theirs in zip(found.model.weights, wanted.model.weights, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-5)
+
+
+def test_sigterm_saves_the_step_and_the_same_command_goes_on_from_it(clips, tmp_path):
+    one = dataclasses.replace(CONFIG.train, strategy="one", epochs=20)
+    job = job_of(clips, tmp_path, dataclasses.replace(CONFIG, train=one))
+    machine = Machine(tmp_path, 0, "")
+    machine.start()
+    while not tf.train.latest_checkpoint(job.checkpoints):
+        assert machine.process.is_alive(), machine.said
+        time.sleep(0.02)
+    machine.process.terminate()
+    assert processes.wait(machine.process) == AGAIN, machine.said
+    saved = int(tf.train.latest_checkpoint(job.checkpoints).rpartition("-")[2])
+    assert f"training ends after step {saved} of 120; step {saved} is saved" in machine.said
+    machine.start()
+    assert processes.wait(machine.process) == 0, machine.said
+    assert re.search(f"going on from step {saved}\\b", machine.said)
