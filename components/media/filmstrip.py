@@ -28,6 +28,17 @@ def draw_filmstrip(frames: Sequence[bytes]) -> bytes:
         return b""
 
 
+def draw_strip(frames: Sequence[bytes]) -> bytes:
+    """All of these frames (JPEG) side by side without a gap, as one JPEG: each is as wide as the others.
+
+    Empty where one cannot be read, or there is none.
+    """
+    try:
+        return _side_by_side([_thumbnail(jpeg) for jpeg in frames], gap=0) if frames else b""
+    except OSError:
+        return b""
+
+
 def draw_attention(frames: Sequence[bytes], attention: np.ndarray) -> bytes:
     """The same frames in grey, with heat where a model attended to, as one JPEG.
 
@@ -74,9 +85,9 @@ def _heated(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def _side_by_side(thumbnails: Sequence[Image.Image]) -> bytes:
-    height, tile = thumbnails[0].height, thumbnails[0].width + _GAP
-    strip = Image.new("RGB", (tile * len(thumbnails) - _GAP, _THUMBNAIL_SIZE[1]), "grey")
+def _side_by_side(thumbnails: Sequence[Image.Image], gap: int = _GAP) -> bytes:
+    height, tile = thumbnails[0].height, thumbnails[0].width + gap
+    strip = Image.new("RGB", (tile * len(thumbnails) - gap, _THUMBNAIL_SIZE[1]), "grey")
     for number, thumbnail in enumerate(thumbnails):
         strip.paste(thumbnail, (number * tile, (strip.height - height) // 2))
     jpeg = io.BytesIO()
