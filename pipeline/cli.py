@@ -32,6 +32,7 @@ from pipeline.commands import (
     run,
     train,
 )
+from pipeline.commands.inference import timeline
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
 from pipeline.local.workdir import places
@@ -47,6 +48,7 @@ _COMMANDS = {
     "check": check,
     "doctor": doctor,
     "predict": predict,
+    "timeline": timeline,
     "models": models,
     "review": review,
     "recipes": recipes,

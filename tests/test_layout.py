@@ -50,12 +50,13 @@ MAY_IMPORT = {
     "pipeline.local": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.check": {*BELOW_PIPELINE, "pipeline", "pipeline.plan"},
     "pipeline.inference": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.timeline": {*BELOW_PIPELINE, "pipeline", "pipeline.inference"},
     "pipeline.versions": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.doctor": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.commands": {
         *BELOW_PIPELINE,
         *("pipeline", "pipeline.plan", "pipeline.local", "pipeline.training"),
-        *("pipeline.check", "pipeline.inference", "pipeline.versions", "pipeline.doctor"),
+        *("pipeline.check", "pipeline.inference", "pipeline.versions", "pipeline.doctor", "pipeline.timeline"),
     },
     "kubeflow.cluster": {"pipeline"},
     "kubeflow.submit": {*BELOW_PIPELINE, "pipeline", "pipeline.versions"},
@@ -63,7 +64,10 @@ MAY_IMPORT = {
         *BELOW_PIPELINE,
         *("pipeline", "pipeline.plan", "pipeline.commands", "kubeflow.cluster", "kubeflow.submit"),
     },
-    "benchmarks": {*BELOW_PIPELINE, "pipeline", "pipeline.local", "pipeline.commands"},
+    "benchmarks": {
+        *BELOW_PIPELINE,
+        *("pipeline", "pipeline.local", "pipeline.commands", "pipeline.inference", "pipeline.timeline"),
+    },
 }
 PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow", "benchmarks", "tests")
 WITHOUT_TFX = (

@@ -9,6 +9,7 @@ import json
 from pipeline.commands.arguments import Echo, add_recipe_arguments, count
 
 HELP = "measure speed and memory"
+TIMELINE = "a long video's timeline, against one decode of it and the network's passes"
 # Of the probe.
 VIT_S = {"tubelet": "1,14,14", "hidden_size": 384, "num_heads": 6, "mlp_dim": 1536}
 
@@ -40,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     segments.add_argument("--minutes", type=count, default=30, help="length of the video (default: 30)")
     segments.add_argument("--segments", type=count, default=200, help="how many (default: 200)")
     memory = add("memory", "the memory of a training step, counted in its graph", bench_memory, "kinetics400_b")
+    timeline = subparsers.add_parser("timeline", help=TIMELINE, description=TIMELINE)
+    timeline.add_argument("--json", action="store_true")
+    timeline.add_argument("--model", required=True, help="a model of the recipe demo")
+    timeline.add_argument("--hours", type=float, default=3.0, help="length of the video (default: 3)")
+    timeline.set_defaults(bench=bench_timeline)
     text = "also run the step with the recipe's own settings on this machine's CPU, and measure"
     memory.add_argument("--measure", action="store_true", help=text)
     probe = add("probe", "a probe's grid of heads, against the backbone's pass over its clips", bench_probe, "probe")
@@ -163,6 +169,15 @@ def bench_segments(arguments: argparse.Namespace, echo: Echo) -> None:
         f"{rates.segment_seconds:.1f} s, one bare decode of it {rates.decode_seconds:.1f} s: {rates.ratio:.2f} decodes"
     )
     echo(f"{rates.segments} segments of 1 to 5 s of a video of {rates.minutes} minutes: {cost}")
+
+
+def bench_timeline(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Measures `vivit timeline` on a long video."""
+    from benchmarks.timeline import bench_timeline as bench
+    from benchmarks.timeline import describe
+
+    costs = bench(arguments.model, hours=arguments.hours)
+    echo(json.dumps({**dataclasses.asdict(costs), "ratio": costs.ratio}) if arguments.json else describe(costs))
 
 
 def bench_probe(arguments: argparse.Namespace, echo: Echo) -> None:

@@ -1,0 +1,236 @@
+"""Measures `vivit timeline` on a long generated video: memory, cost, and whether it finds what was planted.
+
+The video shows the motions of the demo, each repeated for some seconds, between stretches of still background. A part
+of it is drawn and encoded; the whole repeats that part without encoding it again.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+from PIL import Image
+
+from pipeline.demo_data import BACKGROUNDS, NOUNS, VERBS, Clip, draw_background, draw_frames
+
+_FPS, _SIZE = 25, (640, 360)
+# Seconds that are drawn, of a motion before it repeats, of nothing between two motions; and how often a motion repeats.
+_DRAWN_SECONDS, _MOTION_SECONDS, _NOTHING_SECONDS, _REPEATS = 600, (1.6, 3.0), (3.0, 10.0), (2, 4)
+_LOOK_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class TimelineCosts:
+    """What was measured.
+
+    Attributes:
+      hours: Length of the video, 640x360 at 25 frames per second.
+      windows: Windows that were scored.
+      seconds, cpu_seconds: `vivit timeline` as a command, start and outputs included; of all its processes.
+      decode_seconds: One bare decode of the video on one thread.
+      network_seconds: The network's passes over as many windows, in the same batches, and nothing else.
+      memory: Most resident bytes of each of its processes, added up.
+      precision: mAP at tIoU 0.5, and the mean of 0.5:0.05:0.95.
+      segments: That were planted.
+    """
+
+    hours: float
+    windows: int
+    seconds: float
+    cpu_seconds: float
+    decode_seconds: float
+    network_seconds: float
+    memory: int
+    precision: tuple[float, float]
+    segments: int
+
+    @property
+    def ratio(self) -> float:
+        """Cost, in bare decodes plus passes of the network."""
+        return self.seconds / (self.decode_seconds + self.network_seconds)
+
+
+def bench_timeline(model: str, *, hours: float = 3.0, options: tuple[str, ...] = ()) -> TimelineCosts:
+    """Runs `vivit timeline` on a generated video.
+
+    Args:
+      model: The demo's model.
+      hours: Length of the video.
+      options: Further arguments of the command.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        video, manifest, segments = write_planted_video(Path(folder), hours)
+        output = os.path.join(folder, "output")
+        command = [sys.executable, "-m", "pipeline.cli", "timeline", video, "--model", model, "--output", output]
+        begin = time.perf_counter()
+        memory, cpu_seconds = _watch([*command, "--truth", manifest, *options])
+        seconds = time.perf_counter() - begin
+        with open(os.path.join(output, "scores.json"), encoding="utf-8") as file:
+            scores = json.load(file)["verb"]
+        with open(os.path.join(output, os.path.basename(video) + ".json"), encoding="utf-8") as file:
+            windows = len(json.load(file)["windows"])
+        begin = time.perf_counter()
+        _decode(video)
+        decode_seconds = time.perf_counter() - begin
+    return TimelineCosts(
+        hours=hours,
+        windows=windows,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        decode_seconds=decode_seconds,
+        network_seconds=_network_seconds(model, windows),
+        memory=memory,
+        precision=(scores["mean_average_precision"]["0.5"], scores["average"]),
+        segments=segments,
+    )
+
+
+def describe(costs: TimelineCosts) -> str:
+    """What was measured, for the terminal."""
+    at_half, average = costs.precision
+    return (
+        f"{costs.hours:g} h, {costs.windows} windows: {costs.seconds:.0f} s ({costs.cpu_seconds:.0f} s of CPU); a bare "
+        f"decode {costs.decode_seconds:.0f} s and the network alone {costs.network_seconds:.0f} s: {costs.ratio:.2f}\n"
+        f"memory {costs.memory / 1e9:.2f} GB, all processes\n"
+        f"{costs.segments} planted segments: mAP@0.5 {at_half:.3f}, mean of 0.5:0.05:0.95 {average:.3f}"
+    )
+
+
+def write_planted_video(folder: Path, hours: float) -> tuple[str, str, int]:
+    """Writes a video and the manifest of what it shows; returns their paths and the number of segments."""
+    seconds = round(3600 * hours)
+    drawn = min(seconds, _DRAWN_SECONDS)
+    frames, planted = _plan(drawn)
+    part = folder / "part.mp4"
+    with av.open(str(part), "w") as container:
+        stream = container.add_stream("libx264", rate=_FPS, options={"preset": "ultrafast", "crf": "23"})
+        (stream.width, stream.height), stream.pix_fmt = _SIZE, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode(None))
+    video, manifest = folder / "planted.mp4", folder / "planted.csv"
+    repeats = max(1, seconds // drawn)
+    _repeat(str(part), str(video), repeats, drawn)
+    with manifest.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label/verb", "start", "end"))
+        for shift in range(0, repeats * drawn, drawn):
+            writer.writerows((video.name, verb, start + shift, end + shift) for verb, start, end in planted)
+    return str(video), str(manifest), repeats * len(planted)
+
+
+def _plan(seconds: int) -> tuple[Iterator[Image.Image], list[tuple[str, float, float]]]:
+    """The frames of so many seconds, and the motions in them: verb, start and end in seconds."""
+    from sklearn.datasets import load_digits
+
+    digits, rng = load_digits(), np.random.default_rng(0)
+    planted, clips, at, number = [], [], 0, 0
+    while True:
+        nothing = round(rng.uniform(*_NOTHING_SECONDS) * _FPS)
+        motion, repeats = round(rng.uniform(*_MOTION_SECONDS) * _FPS), int(rng.integers(*_REPEATS, endpoint=True))
+        length = nothing + motion * repeats
+        if at + length > seconds * _FPS:
+            break
+        verb, digit = list(VERBS)[number % len(VERBS)], int(rng.integers(len(digits.images)))
+        seed, background = (7, number), BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
+        noun = NOUNS[digits.target[digit]]
+        clip = Clip("", "", verb, noun, digit, background, "landscape", _SIZE, Fraction(_FPS), motion, seed)
+        clips.append((nothing, clip, repeats))
+        planted.append((verb, (at + nothing) / _FPS, (at + length) / _FPS))
+        at, number = at + length, number + 1
+    rest = seconds * _FPS - at
+
+    def frames() -> Iterator[Image.Image]:
+        for nothing, clip, repeats in clips:
+            yield from _still(clip.background, clip.seed, nothing)
+            drawn = list(draw_frames(clip, digits.images[clip.digit]))
+            for _ in range(repeats):
+                yield from drawn
+        yield from _still(BACKGROUNDS[0], (7, number), rest)
+
+    return frames(), planted
+
+
+def _still(background: str, seed: tuple[int, ...], count: int) -> Iterator[Image.Image]:
+    picture = draw_background(background, _SIZE, np.random.default_rng((*seed, 0)))
+    for _ in range(count):
+        yield picture
+
+
+def _repeat(part: str, path: str, times: int, seconds: int) -> None:
+    """Writes the packets of a video several times."""
+    with av.open(path, "w") as long:
+        copy = None
+        for number in range(times):
+            with av.open(part) as source:
+                stream = source.streams.video[0]
+                copy = copy or long.add_stream_from_template(stream)
+                shift = round(number * seconds / stream.time_base)
+                for packet in source.demux(stream):
+                    if packet.dts is not None:
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, copy
+                        long.mux(packet)
+
+
+def _watch(command: list[str]) -> tuple[int, float]:
+    """Runs a command; the most memory of each of its processes, added up, and their seconds on CPUs."""
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    peaks: dict[int, int] = {}
+    cpu: dict[int, float] = {}
+    while process.poll() is None:
+        for one in [process, *process.children(recursive=True)]:
+            try:
+                times = one.cpu_times()
+                peaks[one.pid], cpu[one.pid] = _peak(one.pid), times.user + times.system
+            except (psutil.Error, OSError, ValueError):
+                # It has just ended.
+                continue
+        time.sleep(_LOOK_SECONDS)
+    if process.returncode:
+        raise RuntimeError(f"vivit timeline ended with {process.returncode}")
+    return sum(peaks.values()), sum(cpu.values())
+
+
+def _peak(pid: int) -> int:
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        (line,) = (line for line in file if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def _decode(video: str) -> None:
+    with av.open(video) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for _ in container.decode(video=0):
+            pass
+
+
+def _network_seconds(path: str, windows: int) -> float:
+    import tensorflow as tf
+
+    from components.evaluation.scoring import fitting_views
+    from pipeline.inference.model import open_model
+    from pipeline.timeline.windows import window_config
+    from schemas import serving
+
+    model = open_model(path)
+    shape = (*window_config(model.card).clip.shape, 3)
+    size = fitting_views(shape)
+    clips = tf.zeros([size, *shape], tf.uint8)
+    network = model.signatures[serving.NETWORK_SIGNATURE]
+    network(**{serving.CLIPS: clips})
+    begin = time.perf_counter()
+    for _ in range(-(-windows // size)):
+        network(**{serving.CLIPS: clips})
+    return time.perf_counter() - begin
