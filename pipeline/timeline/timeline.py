@@ -14,6 +14,8 @@ from pipeline.timeline.segments import Segment, find_segments, smoothed
 
 # Of the JSON. It grows when a field changes its meaning or goes.
 VERSION = 1
+# Of the smoothing's standard deviation, in a window: found on the demo, where twice as much joins what stands apart.
+_WINDOWS_OF_SMOOTHING = 8
 # Digits of scores behind the point.
 _DIGITS = 4
 
@@ -74,6 +76,8 @@ class Timeline:
 
     def with_segments(self, settings: SegmentConfig) -> Timeline:
         """The same scores, and the segments that other settings make of them."""
+        if settings.smooth is None:
+            settings = dataclasses.replace(settings, smooth=self.window / self.fps / _WINDOWS_OF_SMOOTHING)
         heads = [
             dataclasses.replace(
                 head,
@@ -92,7 +96,7 @@ class Timeline:
 
     def smoothed(self, head: Head, settings: SegmentConfig | None = None) -> np.ndarray:
         """The scores of a head as segments are made of them, float32 [W, K]."""
-        return smoothed(head.scores, self.hop / self.fps, (settings or self.settings).smooth)
+        return smoothed(head.scores, self.hop / self.fps, (settings or self.settings).smooth or 0.0)
 
     def to_json(self) -> str:
         """The document that docs/timeline.md describes, a line for each window's scores."""

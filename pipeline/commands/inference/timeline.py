@@ -32,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("on", float, "score that a segment reaches, 0 to 1"),
         ("off", float, "score that it keeps"),
         ("least", seconds, "seconds of the shortest segment"),
-        ("smooth", seconds, "standard deviation of the smoothing over time, seconds"),
     ):
         default = getattr(usual, name)
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: {default:g})")
+    text = "standard deviation of the smoothing over time, seconds (default: an eighth of a window)"
+    parser.add_argument("--smooth", type=seconds, help=text)
     parser.add_argument(
         "--background", action="append", default=[], metavar="CLASS", help="a class that means that nothing happens"
     )
