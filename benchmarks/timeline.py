@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -32,6 +33,13 @@ _DRAWN_SECONDS, _MOTION_SECONDS, _NOTHING_SECONDS = 600, (2.4, 4.0), (3.0, 10.0)
 _LOOK_SECONDS = 0.2
 
 
+class Cost(NamedTuple):
+    """Seconds that passed, and seconds of work on all cores: the second depends less on what else runs."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 @dataclasses.dataclass(frozen=True)
 class TimelineCosts:
     """What was measured.
@@ -39,9 +47,9 @@ class TimelineCosts:
     Attributes:
       hours: Length of the video, 640x360 at 25 frames per second.
       windows: Windows that were scored.
-      seconds, cpu_seconds: `vivit timeline` as a command, start and outputs included; of all its processes.
-      decode_seconds: One bare decode of the video on one thread.
-      network_seconds: The network's passes over as many windows, in the same batches, and nothing else.
+      command: `vivit timeline`, start and outputs included, all its processes.
+      decode: One bare decode of the video on one thread.
+      network: The network's passes over as many windows, in the same batches, and nothing else.
       memory: Most resident bytes of each of its processes, added up.
       precision: mAP at tIoU 0.5, and the mean of 0.5:0.05:0.95.
       segments: That were planted.
@@ -49,18 +57,18 @@ class TimelineCosts:
 
     hours: float
     windows: int
-    seconds: float
-    cpu_seconds: float
-    decode_seconds: float
-    network_seconds: float
+    command: Cost
+    decode: Cost
+    network: Cost
     memory: int
     precision: tuple[float, float]
     segments: int
 
     @property
-    def ratio(self) -> float:
-        """Cost, in bare decodes plus passes of the network."""
-        return self.seconds / (self.decode_seconds + self.network_seconds)
+    def ratio(self) -> Cost:
+        """The command's cost as a share of decode and network together."""
+        bare = [sum(pair) for pair in zip(self.decode, self.network, strict=True)]
+        return Cost(self.command.seconds / bare[0], self.command.cpu_seconds / bare[1])
 
 
 def bench_timeline(model: str, *, hours: float = 3.0, on: float = 0.85) -> TimelineCosts:
@@ -75,23 +83,18 @@ def bench_timeline(model: str, *, hours: float = 3.0, on: float = 0.85) -> Timel
         video, manifest, segments = write_planted_video(Path(folder), hours)
         output = os.path.join(folder, "output")
         command = [sys.executable, "-m", "pipeline.cli", "timeline", video, "--model", model, "--output", output]
-        begin = time.perf_counter()
-        memory, cpu_seconds = _watch([*command, "--truth", manifest, "--on", str(on)])
-        seconds = time.perf_counter() - begin
+        memory, command_cost = _watch([*command, "--truth", manifest, "--on", str(on)])
         with open(os.path.join(output, "scores.json"), encoding="utf-8") as file:
             scores = json.load(file)["verb"]
         with open(os.path.join(output, os.path.basename(video) + ".json"), encoding="utf-8") as file:
             windows = len(json.load(file)["windows"])
-        begin = time.perf_counter()
-        _decode(video)
-        decode_seconds = time.perf_counter() - begin
+        decode_cost = _timed(lambda: _decode(video))
     return TimelineCosts(
         hours=hours,
         windows=windows,
-        seconds=seconds,
-        cpu_seconds=cpu_seconds,
-        decode_seconds=decode_seconds,
-        network_seconds=_network_seconds(model, windows),
+        command=command_cost,
+        decode=decode_cost,
+        network=_network_cost(model, windows),
         memory=memory,
         precision=(scores["mean_average_precision"]["0.5"], scores["average"]),
         segments=segments,
@@ -102,11 +105,15 @@ def describe(costs: TimelineCosts) -> str:
     """What was measured, for the terminal."""
     at_half, average = costs.precision
     return (
-        f"{costs.hours:g} h, {costs.windows} windows: {costs.seconds:.0f} s ({costs.cpu_seconds:.0f} s of CPU); a bare "
-        f"decode {costs.decode_seconds:.0f} s and the network alone {costs.network_seconds:.0f} s: {costs.ratio:.2f}\n"
+        f"{costs.hours:g} h, {costs.windows} windows: {_words(costs.command)}; a bare decode {_words(costs.decode)}, "
+        f"the network alone {_words(costs.network)}: {costs.ratio.seconds:.2f} ({costs.ratio.cpu_seconds:.2f} of CPU)\n"
         f"memory {costs.memory / 1e9:.2f} GB, all processes\n"
         f"{costs.segments} planted segments: mAP@0.5 {at_half:.3f}, mean of 0.5:0.05:0.95 {average:.3f}"
     )
+
+
+def _words(cost: Cost) -> str:
+    return f"{cost.seconds:.0f} s ({cost.cpu_seconds:.0f} s of CPU)"
 
 
 def write_planted_video(folder: Path, hours: float) -> tuple[str, str, int]:
@@ -183,8 +190,9 @@ def _repeat(part: str, path: str, times: int, seconds: int) -> None:
                         long.mux(packet)
 
 
-def _watch(command: list[str]) -> tuple[int, float]:
-    """Runs a command; the most memory of each of its processes, added up, and their seconds on CPUs."""
+def _watch(command: list[str]) -> tuple[int, Cost]:
+    """Runs a command; the most memory of each of its processes, added up, and its cost."""
+    begin = time.perf_counter()
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     peaks: dict[int, int] = {}
     cpu: dict[int, float] = {}
@@ -199,7 +207,13 @@ def _watch(command: list[str]) -> tuple[int, float]:
         time.sleep(_LOOK_SECONDS)
     if process.returncode:
         raise RuntimeError(f"vivit timeline ended with {process.returncode}")
-    return sum(peaks.values()), sum(cpu.values())
+    return sum(peaks.values()), Cost(time.perf_counter() - begin, sum(cpu.values()))
+
+
+def _timed(work: Callable[[], object]) -> Cost:
+    begin, worked = time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.perf_counter() - begin, time.process_time() - worked)
 
 
 def _peak(pid: int) -> int:
@@ -215,7 +229,7 @@ def _decode(video: str) -> None:
             pass
 
 
-def _network_seconds(path: str, windows: int) -> float:
+def _network_cost(path: str, windows: int) -> Cost:
     import tensorflow as tf
 
     from components.evaluation.scoring import fitting_views
@@ -229,7 +243,4 @@ def _network_seconds(path: str, windows: int) -> float:
     clips = tf.zeros([size, *shape], tf.uint8)
     network = model.signatures[serving.NETWORK_SIGNATURE]
     network(**{serving.CLIPS: clips})
-    begin = time.perf_counter()
-    for _ in range(-(-windows // size)):
-        network(**{serving.CLIPS: clips})
-    return time.perf_counter() - begin
+    return _timed(lambda: [network(**{serving.CLIPS: clips}) for _ in range(-(-windows // size))])

@@ -34,7 +34,8 @@ def draw_strip(frames: Sequence[bytes]) -> bytes:
     Empty where one cannot be read, or there is none.
     """
     try:
-        return _side_by_side([_thumbnail(jpeg) for jpeg in frames], gap=0) if frames else b""
+        thumbnails = [_thumbnail(jpeg) for jpeg in frames]
+        return _side_by_side(thumbnails, gap=0, height=thumbnails[0].height) if thumbnails else b""
     except OSError:
         return b""
 
@@ -85,11 +86,11 @@ def _heated(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def _side_by_side(thumbnails: Sequence[Image.Image], gap: int = _GAP) -> bytes:
-    height, tile = thumbnails[0].height, thumbnails[0].width + gap
-    strip = Image.new("RGB", (tile * len(thumbnails) - gap, _THUMBNAIL_SIZE[1]), "grey")
+def _side_by_side(thumbnails: Sequence[Image.Image], gap: int = _GAP, height: int = _THUMBNAIL_SIZE[1]) -> bytes:
+    tile = thumbnails[0].width + gap
+    strip = Image.new("RGB", (tile * len(thumbnails) - gap, height), "grey")
     for number, thumbnail in enumerate(thumbnails):
-        strip.paste(thumbnail, (number * tile, (strip.height - height) // 2))
+        strip.paste(thumbnail, (number * tile, (height - thumbnails[0].height) // 2))
     jpeg = io.BytesIO()
     strip.save(jpeg, "JPEG", quality=75)
     return jpeg.getvalue()

@@ -42,7 +42,7 @@ def timeline_page(timeline: Timeline, strip: Strip) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    page.filters.update(clock=_short_clock)
+    page.filters.update(clock=_short_clock, length_of=_length)
     template = page.get_template("page.html")
     style = re.search(r"<style>(.*?)</style>", page.loader.get_source(page, "page.html")[0], re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -106,6 +106,10 @@ def _ticks(duration: float) -> list[tuple[float, str]]:
     """Round times, each with its place in per cent of the width."""
     step = next((step for step in _ROUND_SECONDS if duration / step <= _TICKS), duration)
     return [(round(100 * time / duration, 3), _short_clock(time)) for time in np.arange(0, duration, step).tolist()]
+
+
+def _length(seconds: float) -> str:
+    return _short_clock(seconds) + ("" if seconds >= 60 else " s")
 
 
 def _short_clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 
-from components.manifest.table import ManifestError, as_text
+from components.manifest.table import as_text
 from components.media.decoder import Decoder
 from components.media.video import VideoError
 from components.storage import files
@@ -25,6 +25,7 @@ from pipeline.timeline.reading import Strip, open_reading
 from pipeline.timeline.timeline import Timeline
 from pipeline.timeline.truth import read_truth, score_timelines
 from pipeline.timeline.windows import WindowConfig, WindowError, window_config
+from schemas import serving
 
 Export = Callable[[Timeline, Strip], str]
 # By the name of a format: how its files end, and what makes their text.
@@ -72,9 +73,9 @@ def make_timelines(request: TimelineRequest, console: Console) -> int:
         rows = read_truth(request.truth) if request.truth else []
         model = open_model(request.model)
         config = window_config(model.card, request.window, request.hop)
-        _check_background(request.settings, model)
+        _check_model(model, request.settings)
         _check_writable(request.output)
-    except (ManifestError, WindowError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         console(f"vivit: {error}")
         return 2
     timelines, status = [], 0
@@ -133,7 +134,9 @@ def _names(videos: Sequence[str]) -> list[str]:
     return names
 
 
-def _check_background(settings: SegmentConfig, model: OpenModel) -> None:
+def _check_model(model: OpenModel, settings: SegmentConfig) -> None:
+    if serving.NETWORK_SIGNATURE not in model.signatures:
+        raise WindowError(f"{model.path} has no signature {serving.NETWORK_SIGNATURE}: an older release exported it")
     known = {name for names in model.card.classes.values() for name in names}
     for name in settings.background:
         if name not in known:

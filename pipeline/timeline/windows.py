@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from components.media.config import DecodeConfig
 from models.clips import images
 from models.clips.sampling import ClipConfig, view_indices
 from pipeline import settings
@@ -77,7 +78,7 @@ def window_config(card: ModelCard, window: float | None = None, hop: float | Non
     stated: Mapping[str, Any] = card.config.get("clip") or card.config.get("weights", {}).get("clip", {})
     if not stated:
         raise WindowError("the model's card states no clip: an older release exported it, export it again")
-    clip, fps = settings.build(ClipConfig, stated, "clip."), float(card.ingest["fps"])
+    clip, fps = settings.build(ClipConfig, stated, "clip."), float(card.ingest.get("fps", DecodeConfig.fps))
     if window is None and clip.sampling == "segments":
         raise WindowError("the model samples frames of whole clips: give --window, the usual length of one in seconds")
     frames = clip.num_frames * clip.stride if window is None else round(window * fps)

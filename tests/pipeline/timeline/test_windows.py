@@ -46,16 +46,15 @@ CLIPS = {
     [
         ("resized", 8, 4, 10),
         ("resized", 8, 3, 1),
-        ("resized", 11, 11, 7),
         ("as it is", 4, 2, 50),
         ("segments", 9, 4, 10),
     ],
 )
 def test_windows_are_the_centre_views_of_their_frames(kind, length, hop, part):
-    frames, clip = jpegs(39), CLIPS[kind]
+    frames, clip = jpegs(31), CLIPS[kind]
     found = list(windows(parts_of(frames, part), WindowConfig(clip, 10, length, hop)))
-    regular = list(range(0, 39 - length + 1, hop))
-    assert [one.start for one in found] == regular + [39 - length] * (regular[-1] + length < 39)
+    regular = list(range(0, 31 - length + 1, hop))
+    assert [one.start for one in found] == regular + [31 - length] * (regular[-1] + length < 31)
     for one in found:
         (view,) = images.make_views(tf.constant(frames[one.start : one.start + length]), clip, CENTRE_VIEW)
         np.testing.assert_array_equal(one.clip, view)
