@@ -17,8 +17,8 @@ class SegmentConfig:
       background: Classes that mean that nothing happens.
     """
 
-    on: float = 0.6
-    off: float = 0.4
+    on: float = 0.7
+    off: float = 0.6
     least: float = 0.0
     smooth: float | None = None
     background: tuple[str, ...] = ()

@@ -36,23 +36,27 @@ def find_segments(
     *,
     names: Sequence[str],
     frames: int,
+    window: int,
     fps: float,
     config: SegmentConfig,
 ) -> list[Segment]:
     """The segments of one head, in time order.
 
-    The score of a class between the middles of two windows is on the line between theirs, so that a class begins where
-    half of a window shows it. Where several classes are there at once, the one with the highest score is.
+    The score of a class between the middles of two windows is on the line between theirs. It is taken for the share of
+    the window that shows the class: where it crosses `off`, the class begins or ends `off` - 1/2 of a window further
+    out. Where several classes are there at once, the one with the highest score is.
 
     Args:
       scores: Of each window and class, float [W, K]; smoothed.
       middles: The middle of each window, in frames, float [W], ascending.
       names: Of the classes.
       frames: Stored frames of the video.
+      window: Stored frames of a window.
       fps: Stored frames per second.
       config: Thresholds.
     """
     times = np.arange(frames) + 0.5  # of the middles of frames
+    further = round((config.off - 0.5) * window)
     best, owner = np.zeros(frames, np.float32), np.full(frames, -1)
     for index in np.flatnonzero(scores.max(axis=0) >= config.on):
         curve = np.interp(times, middles, scores[:, index]).astype(np.float32)
@@ -60,8 +64,8 @@ def find_segments(
         for first, behind in _runs(curve >= config.off):
             # In a run that stays below `off`, nothing reaches `on`.
             if ((first <= reached) & (reached <= behind)).any():
-                wins = curve[first:behind] > best[first:behind]
-                owner[first:behind][wins] = index
+                shown = slice(max(0, first - further) if first else 0, behind + further if behind < frames else frames)
+                owner[shown][curve[shown] > best[shown]] = index
         best = np.where(owner == index, curve, best)
     return [
         Segment(first / fps, behind / fps, names[owner[first]], float(best[first:behind].mean()))

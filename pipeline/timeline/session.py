@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -87,8 +88,11 @@ def make_timelines(request: TimelineRequest, console: Console) -> int:
                 console(f"{printable(as_text(video))}\n  has no timeline: {error.reason}")
                 status = 1
                 continue
-            timelines.append(timeline)
             status = 1 if timeline.error else status
+            if request.truth:
+                # Of thousands of videos, the scores would not fit.
+                heads = [dataclasses.replace(head, scores=head.scores[:0]) for head in timeline.heads]
+                timelines.append(dataclasses.replace(timeline, heads=heads))
     if request.truth:
         _score(rows, request, timelines, list(model.card.classes), console)
     return status
@@ -173,5 +177,11 @@ def _score(rows, request: TimelineRequest, timelines: Sequence[Timeline], heads:
 
 def _write(path: str, text: str) -> None:
     """Writes a file that is there whole, or not at all."""
-    files.write(f"{path}.part", text.encode("utf-8", "backslashreplace"))
-    files.rename(f"{path}.part", path)
+    part = f"{path}.part"
+    try:
+        files.write(part, text.encode("utf-8", "backslashreplace"))
+        files.rename(part, path)
+    except BaseException:
+        with contextlib.suppress(files.FileError):
+            files.remove(part)
+        raise

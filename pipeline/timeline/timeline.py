@@ -86,6 +86,7 @@ class Timeline:
                     self.middles,
                     names=head.classes,
                     frames=self.frames,
+                    window=min(self.window, self.frames),
                     fps=self.fps,
                     config=settings,
                 ),

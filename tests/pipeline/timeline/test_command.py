@@ -6,8 +6,10 @@ import os
 
 import pytest
 
+from components.storage import files
 from pipeline.cli import main
 from pipeline.commands.inference.timeline import FORMATS
+from pipeline.local.interrupt import STATUS
 from pipeline.timeline import session
 from pipeline.timeline.timeline import Timeline
 from tests.components.media.videos import write_video
@@ -118,8 +120,16 @@ def test_videos_that_state_no_length_or_a_wrong_one_are_read_to_their_end(colour
     assert run(colour_model, tmp_path / "out", *videos, "--format", "json") == 0
     for video in videos:
         document = json.loads((tmp_path / "out" / f"{os.path.basename(video)}.json").read_text())
-        # A raw stream states no rate either: FFmpeg takes 25 frames a second.
-        assert document["frames"] == (10 if video.endswith("h264") else 25)
+        assert document["frames"] == 25
+
+
+def test_a_file_is_there_whole_or_not_at_all(colour_model, colours_video, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "rename", stopped)
+    assert run(colour_model, tmp_path / "out", colours_video) == STATUS
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(

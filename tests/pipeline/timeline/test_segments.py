@@ -13,13 +13,26 @@ def segments(*curves, **settings):
     """Of ten windows, 10 frames apart, over 100 frames at 10 a second."""
     names = [chr(ord("a") + number) for number in range(len(curves))]
     config = SegmentConfig(**{"on": 0.6, "off": 0.5, "least": 0.0, "smooth": 0.0, **settings})
-    found = find_segments(np.array(curves, np.float32).T, MIDDLES, names=names, frames=100, fps=10, config=config)
+    found = find_segments(
+        np.array(curves, np.float32).T, MIDDLES, names=names, frames=100, window=20, fps=10, config=config
+    )
     return [(one.name, one.start, one.end) for one in found]
 
 
 def test_a_segment_begins_and_ends_where_the_line_between_two_windows_crosses_the_lower_threshold():
     # From 0 at frame 25 to 1 at 35, and back from 55 to 65: 0.5 in the middle of each.
     assert segments([0, 0, 0, 1, 1, 1, 0, 0, 0, 0]) == [("a", 3.0, 6.0)]
+
+
+@pytest.mark.parametrize("off", [0.2, 0.35, 0.5, 0.65, 0.8])
+def test_where_a_segment_begins_does_not_depend_on_the_threshold(off):
+    """Windows of 20 frames, of which a share shows the class from frame 30 to frame 60."""
+    starts = np.arange(0, 81, 10)
+    shares = [[np.clip(min(60, start + 20) - max(30, start), 0, 20) / 20] for start in starts]
+    (found,) = find_segments(
+        np.array(shares), starts + 10.0, names=["a"], frames=100, window=20, fps=10, config=SegmentConfig(0.9, off)
+    )
+    assert (found.start, found.end) == pytest.approx((3.0, 6.0), abs=0.1)
 
 
 def test_a_class_that_does_not_reach_the_upper_threshold_is_not_there():
@@ -56,7 +69,7 @@ def test_a_background_class_wins_its_time_and_is_no_segment():
 def test_the_score_is_the_mean_over_the_frames():
     config = SegmentConfig(on=0.6, off=0.5, smooth=0.0)
     scores = np.array([[0.8]] * 5 + [[0.6]] * 5)
-    (found,) = find_segments(scores, MIDDLES, names=["a"], frames=100, fps=10, config=config)
+    (found,) = find_segments(scores, MIDDLES, names=["a"], frames=100, window=20, fps=10, config=config)
     assert found.score == pytest.approx(0.7, abs=0.001)
 
 
