@@ -77,7 +77,8 @@ class Reading:
 
     def _parts(self) -> Iterator[Sequence[bytes]]:
         try:
-            for part in self._decoder.store_stream(self._file, max(1, round(_PART_SECONDS * self._config.fps))):
+            frames = min(math.ceil(_PART_SECONDS * self._config.fps), self._model.decode_config.max_frames)
+            for part in self._decoder.store_stream(self._file, frames):
                 self._keep_pictures(part.frames)
                 self._frames += len(part.frames)
                 yield part.frames

@@ -25,10 +25,9 @@ class WindowError(ValueError):
 
 
 class Window(NamedTuple):
-    """One window: its first frame, how many stored frames it spans, and its clip, uint8 [T, S, S, 3]."""
+    """One window: its first frame, and its clip, uint8 [T, S, S, 3]."""
 
     start: int
-    frames: int
     clip: np.ndarray
 
 
@@ -140,7 +139,7 @@ def _windows(starts: Sequence[int], length: int, frames: _Frames, clip: ClipConf
     indices = view_indices(tf.constant(length), clip, 1)[0].numpy()
     frames.decode({int(start + index) for start in starts for index in indices}, decode)
     for start in starts:
-        yield Window(start, length, np.stack([frames.pixels[int(start + index)] for index in indices]))
+        yield Window(start, np.stack([frames.pixels[int(start + index)] for index in indices]))
 
 
 def _decoder(clip: ClipConfig) -> tf.types.experimental.GenericFunction:
