@@ -42,6 +42,8 @@ setup(
         "tensorboard",
         "tensorflow>=2.16",
         "tensorflow-model-analysis>=0.47",
+        # The messages of warm-up requests.
+        "tensorflow-serving-api>=2.16",
         "tensorflow-transform>=1.16",
         "tfx>=1.16,<1.22",
     ],

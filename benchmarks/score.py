@@ -47,7 +47,7 @@ def bench_score(recipe: Recipe, folder: Path, *, clips: int, rounds: int = 3) ->
       clips: Clips of each turn.
       rounds: Turns, after one for warm-up.
     """
-    model = scored_model(_write_model(recipe, str(folder / "model")), "bench")
+    model = scored_model(write_model(recipe, str(folder / "model")), "bench")
     shard = _write_clips(recipe, str(folder / "clips.gz"), clips)
     network = tf.saved_model.load(model.uri).signatures[serving.NETWORK_SIGNATURE]
     views = recipe.views.count + 1
@@ -84,13 +84,16 @@ def _seconds(function, *arguments) -> float:
     return time.perf_counter() - started
 
 
-def _write_model(recipe: Recipe, folder: str) -> str:
+def write_model(recipe: Recipe, folder: str) -> str:
+    """Writes a SavedModel of a recipe's network with random weights; returns its folder."""
     heads = heads_of(recipe)
     sizes = recipe.data.num_classes or [10] * len(heads)
     classes = {head: [f"class {number}" for number in range(size)] for head, size in zip(heads, sizes, strict=True)}
     network = build_model(recipe.model, clip_shape=recipe.clip.shape, classes=classes)
     served = ServedModel(network, clip=recipe.clip, views=recipe.views, classes=classes)
-    card = serving.ModelCard(classes, (recipe.views.temporal, recipe.views.spatial), ingest={}, config={})
+    card = serving.ModelCard(
+        classes, (recipe.views.temporal, recipe.views.spatial), ingest=dataclasses.asdict(recipe.ingest), config={}
+    )
     served.save(folder, card, serving.ExpectedLogits({}, {}))
     return folder
 

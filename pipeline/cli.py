@@ -33,6 +33,7 @@ from pipeline.commands import (
     train,
 )
 from pipeline.commands.inference import timeline
+from pipeline.commands.serving import request, serve_config
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
 from pipeline.local.workdir import places
@@ -50,6 +51,8 @@ _COMMANDS = {
     "predict": predict,
     "timeline": timeline,
     "models": models,
+    "serve-config": serve_config,
+    "request": request,
     "review": review,
     "recipes": recipes,
     "convert": convert,

@@ -18,21 +18,35 @@ import tensorflow as tf
 # Serialised raw examples, string [B] -> per head `logits`, `probabilities`, `classes`, averaged over all views.
 EXAMPLES_SIGNATURE = "serving_default"
 EXAMPLES_INPUT = "examples"
-# JPEG frames, string [B, N], "" where a clip has fewer than N -> the same outputs.
+# JPEG frames, string [B, N], and how many of them each clip has, int32 [B], 1 to N -> the same outputs. What stands
+# behind a clip's frames is never read: TensorFlow Serving, where it joins requests, pads them with the first frame of
+# each. `frames_one_view` sees the centre view alone, for a V-th of the cost; the evaluation calls its accuracy 1x1.
 FRAMES_SIGNATURE = "frames"
+ONE_VIEW_SIGNATURE = "frames_one_view"
 FRAMES_INPUT = "frames"
+NUM_FRAMES_INPUT = "num_frames"
+# The same inputs -> `embedding`, float32 [B, D]: what the heads read, averaged over all views; and `embedding_l2`, the
+# same with unit length. Only where the network is a ViViT. D is the network's width, for most classifiers; see
+# `models.network.vivit.read_by_heads`.
+EMBEDDING_SIGNATURE = "embedding"
+EMBEDDING = "embedding"
+EMBEDDING_L2 = "embedding_l2"
 # What `serving_default` does, in two halves, so that a scorer decodes ahead and fills an accelerator:
 # Serialised raw examples, string [B] -> `clips`, uint8 [B, V + 1, T, H, W, 3]: all views, and last the centre view.
 VIEWS_SIGNATURE = "views"
-# Clips, uint8 [N, T, H, W, 3] -> `logits` of each head, [N, K].
+# Clips, uint8 [N, T, H, W, 3] -> `logits` of each head, [N, K], and `embedding`, float32 [N, D], where there is a
+# signature of it: models of older releases lack both.
 NETWORK_SIGNATURE = "network"
 CLIPS = "clips"
 # Clips, uint8 [N, T, H, W, 3] -> `attention`, float32 [N, t, h, w]: how much each tubelet contributed; the sum of each
 # clip is 1. Only where the network is a ViViT.
 ATTENTION_SIGNATURE = "attention"
 ATTENTION = "attention"
-SIGNATURES = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, VIEWS_SIGNATURE, NETWORK_SIGNATURE)
-# Requests that a model server runs before it takes traffic: TFRecords of TensorFlow Serving's PredictionLog.
+# Those of every model.
+SIGNATURES = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, VIEWS_SIGNATURE, NETWORK_SIGNATURE)
+# Requests that a model server runs before it takes traffic: TFRecords of TensorFlow Serving's PredictionLog, at least
+# one for each signature of `WARMED_UP` that the model has.
+WARMED_UP = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, EMBEDDING_SIGNATURE)
 WARMUP_REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 # Of float32 on CPUs: sums in another order differ in the last digits.

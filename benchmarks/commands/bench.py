@@ -7,6 +7,7 @@ import dataclasses
 import json
 
 from pipeline.commands.arguments import Echo, add_recipe_arguments, count
+from pipeline.commands.serving.request import add_server_arguments, client_of
 
 HELP = "measure speed and memory"
 TIMELINE = "a long video's timeline, against one decode of it and the network's passes"
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         subparser.add_argument("--batch", type=count, default=4, help="clips per step (default: 4)")
     score = add("score", "the evaluation's scoring against the network alone", bench_score, "small")
     score.add_argument("--clips", type=count, default=150, help="clips of 10 s of a turn (default: 150)")
+    predict = add("predict", "predicting many videos, against decoding and the network alone", bench_predict, "small")
+    predict.add_argument("--videos", type=count, default=300, help="videos of 10 s of a turn (default: 300)")
     text = "videos to examples, against the bare loop that decodes and encodes"
     ingest = add("ingest", text, bench_ingest, "kinetics400_b_fe")
     ingest.add_argument("--clips", type=count, default=300, help="clips of 10 s 340x256 of a turn (default: 300)")
@@ -50,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument("--measure", action="store_true", help=text)
     probe = add("probe", "a probe's grid of heads, against the backbone's pass over its clips", bench_probe, "probe")
     probe.add_argument("--clips", type=count, default=60, help="how many (default: 60)")
+    text = "a model server, as a client sees it"
+    serve = subparsers.add_parser("serve", help=text, description=text)
+    serve.set_defaults(bench=bench_serve)
+    add_server_arguments(serve)
+    serve.add_argument("--requests", type=count, default=200, help="how many (default: 200)")
+    serve.add_argument("--at-a-time", type=count, default=8, help="how many at a time (default: 8)")
+    serve.add_argument("--json", action="store_true")
 
 
 def main(arguments: argparse.Namespace, echo: Echo) -> None:
@@ -144,6 +154,21 @@ def bench_score(arguments: argparse.Namespace, echo: Echo) -> None:
     echo(f"{rates.clips} clips of {rates.views} views a turn; each turn loads the model and writes the table")
 
 
+def bench_predict(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times a job that predicts many videos against decoding alone, and the network alone."""
+    from benchmarks.predict import bench_predict as bench
+    from pipeline.recipe import load_recipe
+
+    rates = bench(load_recipe(arguments.recipe, arguments.overrides), videos=arguments.videos)
+    if arguments.json:
+        echo(json.dumps(dataclasses.asdict(rates)))
+        return
+    alone = f"decoding alone {rates.decode:.2f}, the network alone {rates.network:.2f}"
+    echo(f"{rates.job:.2f} videos/s; {alone}: share of the slower {rates.share:.2f}")
+    memory = f"{rates.memory_mib:.0f} MiB at most, {rates.memory_growth:.2f}x that of a tenth of the videos"
+    echo(f"{rates.videos} videos of 10 s, {rates.views} views each; {memory}")
+
+
 def bench_ingest(arguments: argparse.Namespace, echo: Echo) -> None:
     """Times ingest against the bare loop: decode, resize, encode."""
     from benchmarks.ingest import bench_ingest as bench
@@ -217,6 +242,24 @@ def bench_memory(arguments: argparse.Namespace, echo: Echo) -> None:
             f"measured with {recipe.model.dtype}, remat={recipe.train.remat}: one clip takes {measured.peak / GB:.2f} "
             f"GB at most besides weights and optimizer, and {measured.seconds:.0f} s"
         )
+
+
+def bench_serve(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Times the answers of a server."""
+    from benchmarks.serve import bench_server
+    from pipeline.serving.asking import decode_config
+
+    with client_of(arguments) as client:
+        times = bench_server(
+            client, decode_config(arguments.model), requests=arguments.requests, at_a_time=arguments.at_a_time
+        )
+    if arguments.json:
+        echo(json.dumps(dataclasses.asdict(times)))
+        return
+    echo(
+        f"{times.requests} requests of {times.megabytes:.1f} MB, {arguments.at_a_time} at a time, {times.failed} of "
+        f"them failed: p50 {times.p50:.3f} s, p95 {times.p95:.3f} s, {times.per_second:.1f} a second"
+    )
 
 
 def _classes(recipe) -> dict[str, int]:

@@ -1,8 +1,10 @@
 """Proves, in a process of its own, that a SavedModel loads and serves: ``python -m components.gates.serving_check``.
 
 Every signature runs on real clips, and its logits are compared with those that the trainer computed with its own input
-pipeline and network. Where rounding hides a difference in the logits, as in bfloat16, the weights do not: each one is
-the trainer's, bit by bit. Imports TensorFlow and the contract only, as a model server would.
+pipeline and network, the embedding with the network's. Where rounding hides a difference in the logits, as in bfloat16,
+the weights do not: each one is the trainer's, bit by bit. The warm-up requests run as a model server runs them; one
+that fails keeps a version from loading. Imports TensorFlow, its messages and the contract only, as a model server
+would.
 """
 
 from __future__ import annotations
@@ -10,19 +12,19 @@ from __future__ import annotations
 import argparse
 import collections
 import importlib
+import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import message
+from tensorflow_serving.apis import prediction_log_pb2
 
 from schemas import features, serving
 
-# The signatures whose logits follow from the weights.
-_WEIGHTED = (serving.EXAMPLES_SIGNATURE, serving.FRAMES_SIGNATURE, serving.NETWORK_SIGNATURE)
 # Views of a clip that `network` takes at a time, for the memory of large networks.
 _CLIPS_PER_CALL = 4
 
@@ -52,12 +54,18 @@ def check_model(model_dir: str, examples: Iterable[bytes]) -> str:
     clips = _find(examples, expected.views)
     _check_classes(card, clips)
     weights = _check_weights(served, expected)
-    largest = _check_logits(served, card, expected, clips)
-    warmup = _replay_warmup(served, os.path.join(model_dir, serving.WARMUP_REQUESTS))
-    logits = (
-        f"{len(clips)} clips through {len(serving.SIGNATURES)} signatures, logits within {largest:.1e} of the trainer's"
-    )
-    return ", ".join([logits, weights, *warmup])
+    each_view = _outputs_of_views(served, clips)
+    largest = _check_logits(served, card, expected, clips, each_view)
+    _check_embedding(served, expected, clips, each_view)
+    warmup = replay_warmup(served, model_dir)
+    names = _signature_names(served)
+    logits = f"{len(clips)} clips through {len(names)} signatures, logits within {largest:.1e} of the trainer's"
+    return f"{logits}, {weights}, {warmup}"
+
+
+def _signature_names(served) -> list[str]:
+    """Those of every model, and `embedding` where the model has it."""
+    return [*serving.SIGNATURES, *({serving.EMBEDDING_SIGNATURE} & set(served.signatures))]
 
 
 def _check_classes(card: serving.ModelCard, clips: Mapping[str, Clip]) -> None:
@@ -71,11 +79,14 @@ def _check_classes(card: serving.ModelCard, clips: Mapping[str, Clip]) -> None:
 def _check_weights(served, expected: serving.ExpectedLogits) -> str:
     if expected.weights is None:
         return "weights not compared: the trainer left no digests"
-    for name in _WEIGHTED:
-        ours, theirs = (
-            collections.Counter(weights)
-            for weights in (serving.weights_of(_signature(served, name).variables), expected.weights)
-        )
+    compared: Sequence[tf.Variable] = ()
+    for name in _signature_names(served):
+        variables = _signature(served, name).variables
+        # Making views takes no weight; the other signatures share one network.
+        if name == serving.VIEWS_SIGNATURE or set(map(id, variables)) == set(map(id, compared)):
+            continue
+        compared = variables
+        ours, theirs = map(collections.Counter, (serving.weights_of(variables), expected.weights))
         # A changed weight is in both differences, a missing or an additional one in one of them.
         lacking, foreign = theirs - ours, ours - theirs
         if different := max(lacking, foreign, key=collections.Counter.total):
@@ -85,14 +96,18 @@ def _check_weights(served, expected: serving.ExpectedLogits) -> str:
 
 
 def _check_logits(
-    served, card: serving.ModelCard, expected: serving.ExpectedLogits, clips: Mapping[str, Clip]
+    served,
+    card: serving.ModelCard,
+    expected: serving.ExpectedLogits,
+    clips: Mapping[str, Clip],
+    each_view: Mapping[str, np.ndarray],
 ) -> float:
     """Returns the largest difference."""
-    batch = tf.constant([serialized for serialized, _ in clips.values()])
+    examples = tf.constant([serialized for serialized, _ in clips.values()])
     frames = _padded([_frames(example) for _, example in clips.values()])
-    examples_outputs = _run(served, serving.EXAMPLES_SIGNATURE, {serving.EXAMPLES_INPUT: batch})
-    frames_outputs = _run(served, serving.FRAMES_SIGNATURE, {serving.FRAMES_INPUT: frames})
-    each_view = _logits_of_views(served, batch)
+    examples_outputs = _run(served, serving.EXAMPLES_SIGNATURE, {serving.EXAMPLES_INPUT: examples})
+    frames_outputs = _run(served, serving.FRAMES_SIGNATURE, frames)
+    one_view_outputs = _run(served, serving.ONE_VIEW_SIGNATURE, frames)
 
     device, largest = serving.compute_device(), 0.0
     for head, classes in card.classes.items():
@@ -104,21 +119,47 @@ def _check_logits(
             (serving.FRAMES_SIGNATURE, frames_outputs[key], over_views),
             (f"{serving.NETWORK_SIGNATURE} over all views", each_view[key][:, :-1].mean(axis=1), over_views),
             (f"{serving.NETWORK_SIGNATURE}, centre view", each_view[key][:, -1], centre),
+            (serving.ONE_VIEW_SIGNATURE, one_view_outputs[key], centre),
         ):
             tolerance = expected.tolerance(wanted, device)
             largest = max(largest, _compare(f"{name}, head {head!r}", got, wanted, tolerance))
-        for outputs in (examples_outputs, frames_outputs):
+        for outputs in (examples_outputs, frames_outputs, one_view_outputs):
             names = {tuple(name.decode() for name in row) for row in outputs[serving.classes_key(head)]}
             if names != {tuple(classes)}:
                 raise ServingError(f"head {head!r} serves other class names than the model card: {names}")
     return largest
 
 
-def _logits_of_views(served, examples: tf.Tensor) -> dict[str, np.ndarray]:
-    """Logits [B, V + 1, K] by key: all views and, last, the centre view."""
+def _check_embedding(
+    served, expected: serving.ExpectedLogits, clips: Mapping[str, Clip], each_view: Mapping[str, np.ndarray]
+) -> None:
+    """Compares the embedding of the first clip with that of its views, as shares of its length, where there is one."""
+    name = serving.EMBEDDING_SIGNATURE
+    if (name in served.signatures) != (serving.EMBEDDING in each_view):
+        raise ServingError(f"of signature {name!r} and output {name!r} of {serving.NETWORK_SIGNATURE!r} one is missing")
+    if name not in served.signatures:
+        return
+    example = next(example for _, example in clips.values())
+    outputs = _run(served, name, _padded([_frames(example)]))
+    of_views = each_view[serving.EMBEDDING][:1, :-1].mean(axis=1)
+    length = np.linalg.norm(of_views)
+    wanted = of_views / length
+    tolerance = expected.tolerance(wanted, serving.compute_device())
+    for key, got in (
+        (serving.EMBEDDING, outputs[serving.EMBEDDING] / length),
+        (serving.EMBEDDING_L2, outputs[serving.EMBEDDING_L2]),
+    ):
+        difference = np.max(np.abs(got - wanted)) if got.shape == wanted.shape else np.inf
+        if not difference <= tolerance:  # NaN fails too.
+            raise ServingError(f"{key}: {difference:.2e} from that of the views; at most {tolerance:.2g} is allowed")
+
+
+def _outputs_of_views(served, clips: Mapping[str, Clip]) -> dict[str, np.ndarray]:
+    """Outputs of the network, [B, V + 1, ...] by key: of all views and, last, the centre view."""
     rows = []
-    for example in examples:
-        (views,) = _run(served, serving.VIEWS_SIGNATURE, {serving.EXAMPLES_INPUT: example[tf.newaxis]})[serving.CLIPS]
+    for serialized, _ in clips.values():
+        made = _run(served, serving.VIEWS_SIGNATURE, {serving.EXAMPLES_INPUT: tf.constant([serialized])})
+        views = made[serving.CLIPS][0]
         parts = [
             _run(
                 served, serving.NETWORK_SIGNATURE, {serving.CLIPS: tf.constant(views[start : start + _CLIPS_PER_CALL])}
@@ -129,30 +170,45 @@ def _logits_of_views(served, examples: tf.Tensor) -> dict[str, np.ndarray]:
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def _replay_warmup(served, path: str) -> list[str]:
+def replay_warmup(served, model_dir: str) -> str:
     """Runs the warm-up requests as a model server does when it loads a model; returns what ran, in words.
 
     Raises:
-      ServingError: Where one fails, or answers with NaN or infinity.
+      ServingError: Where the file is missing or damaged, a request fails or answers with NaN or infinity, or there is
+        none for a signature that answers clients.
     """
-    if not tf.io.gfile.exists(path):
-        return []
-    # Only a model with warm-up requests needs TensorFlow Serving's messages.
-    from tensorflow_serving.apis import prediction_log_pb2
-
-    replayed = skipped = 0
-    for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-        log = prediction_log_pb2.PredictionLog.FromString(record)
+    cold, replayed, skipped = set(serving.WARMED_UP) & set(served.signatures), 0, 0
+    for number, log in enumerate(_warmup_logs(os.path.join(model_dir, serving.WARMUP_REQUESTS)), start=1):
         if log.WhichOneof("log_type") != "predict_log":
             skipped += 1
             continue
-        _replay(served, log.predict_log.request, f"warm-up request {replayed + skipped + 1}")
+        cold.discard(_replay(served, log.predict_log.request, f"warm-up request {number}"))
         replayed += 1
-    return [f"{replayed} warm-up requests replayed, {skipped} of other kinds skipped"]
+    if cold:
+        raise ServingError(f"{serving.WARMUP_REQUESTS} has no request for {', '.join(sorted(cold))}")
+    return f"{replayed} warm-up requests replayed" + (f", {skipped} of other kinds skipped" if skipped else "")
 
 
-def _replay(served, request, title: str) -> None:
-    """Runs one PredictRequest."""
+def _warmup_logs(path: str) -> Iterator[prediction_log_pb2.PredictionLog]:
+    """The requests of a file, one after the other.
+
+    Raises:
+      ServingError: Where the file is missing or damaged.
+    """
+    whole = 0
+    try:
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            yield prediction_log_pb2.PredictionLog.FromString(record)
+            whole += 1
+    except tf.errors.NotFoundError as error:
+        raise ServingError(f"{serving.WARMUP_REQUESTS} is missing") from error
+    except (tf.errors.OpError, message.DecodeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ServingError(f"{serving.WARMUP_REQUESTS} is damaged behind request {whole}: {reason}") from error
+
+
+def _replay(served, request, title: str) -> str:
+    """Runs one PredictRequest; returns its signature's name."""
     name = request.model_spec.signature_name or serving.EXAMPLES_SIGNATURE
     try:
         outputs = _run(served, name, {key: tf.constant(tf.make_ndarray(v)) for key, v in request.inputs.items()})
@@ -161,6 +217,7 @@ def _replay(served, request, title: str) -> None:
     for key, value in outputs.items():
         if np.issubdtype(value.dtype, np.floating) and not np.all(np.isfinite(value)):
             raise ServingError(f"{title}, signature {name!r}: {key} is not finite")
+    return name
 
 
 def _find(examples: Iterable[bytes], ids: Iterable[str]) -> dict[str, Clip]:
@@ -182,9 +239,14 @@ def _frames(example: tf.train.Example) -> Sequence[bytes]:
     return example.features.feature[features.CLIP_FRAMES].bytes_list.value
 
 
-def _padded(frames: Sequence[Sequence[bytes]]) -> tf.Tensor:
-    longest = max(map(len, frames))
-    return tf.constant([[*clip, *[b""] * (longest - len(clip))] for clip in frames])
+def _padded(clips: Sequence[Sequence[bytes]]) -> dict[str, tf.Tensor]:
+    """A request of JPEG frames, padded with what model servers pad with: the first frame, and "", in turn."""
+    longest = max(map(len, clips)) + 2
+    rows = [[*clip, *itertools.islice(itertools.cycle([clip[0], b""]), longest - len(clip))] for clip in clips]
+    return {
+        serving.FRAMES_INPUT: tf.constant(rows),
+        serving.NUM_FRAMES_INPUT: tf.constant([len(clip) for clip in clips]),
+    }
 
 
 def _signature(served, name: str):

@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import email.utils
 import errno
+import glob
 import hashlib
 import os
 import tempfile
@@ -142,6 +143,21 @@ def names_in(folder: str) -> list[str]:
             # Some object stores list a folder in itself.
             if found["name"].strip("/") != name.strip("/")
         ]
+
+
+def matching(pattern: str) -> list[str]:
+    """The files whose names match a pattern with ``*``, ``?`` and ``[]``, sorted; ``**`` is any number of folders.
+
+    Raises:
+      FileError: If nothing here reads the URI, or its server fails.
+    """
+    with _translated(pattern):
+        if "://" not in pattern:
+            return sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))
+        if is_tensorflows(pattern):
+            return sorted(tf.io.gfile.glob(pattern))
+        system, name = _system(pattern)
+        return sorted(map(system.unstrip_protocol, system.glob(name)))
 
 
 @contextlib.contextmanager

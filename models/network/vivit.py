@@ -360,6 +360,16 @@ def _encoder(config, block, grid, all_tokens, *, name, shared_over_time=False, l
     )
 
 
+def read_by_heads(model: keras.Model) -> keras.KerasTensor | None:
+    """The features that the heads of a network of `build_vivit` read, all the same: [B, D]; None of other models.
+
+    D is `hidden_size`, or `representation_size` where there is such a layer; 2 * hidden_size with classifier
+    "token_and_mean"; frames * hidden_size with `temporal_pool` "concat" and no temporal blocks; and of an
+    `AttentivePool` heads * (hidden_size + frames). Frames are those of `token_grid`.
+    """
+    return next((layer.input for layer in model.layers if layer.name == HEAD), None)
+
+
 def weights_by_name(model: keras.Model) -> dict[str, keras.Variable]:
     """The weights of a network of `build_vivit` by the reference's names, e.g. ``Transformer/encoder_norm/scale``."""
     return {variable.path.removesuffix("/token"): variable for variable in model.weights}

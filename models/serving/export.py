@@ -8,7 +8,7 @@ time, and its views go through the network a few at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import tensorflow as tf
@@ -16,8 +16,14 @@ import tensorflow as tf
 from models.checkpoints.own import WEIGHTS, write_weights
 from models.clips import images, sampling
 from models.network.rollout import attention_rollout, can_roll_out
-from models.network.vivit import ViViTConfig
+from models.network.vivit import ViViTConfig, read_by_heads
+from models.serving.warmup import black_frame, write_warmup
 from schemas import features, serving
+
+_JPEG_FRAMES = [
+    tf.TensorSpec([None, None], tf.string, name=serving.FRAMES_INPUT),
+    tf.TensorSpec([None], tf.int32, name=serving.NUM_FRAMES_INPUT),
+]
 
 
 class ServedModel(tf.Module):
@@ -42,22 +48,37 @@ class ServedModel(tf.Module):
         self._clip, self._views = clip, views
         # Behind a function, so that the file has the variables alone: Keras' objects take a third of the time to load.
         self._model = lambda: model
+        features = read_by_heads(model)
+        self._embeds = features is not None
+        network = keras.Model(model.input, [model.output, features]) if self._embeds else model
+        self._outputs = lambda: network
         self._variables = [variable.value for variable in model.variables]
         self._classes = {head: list(names) for head, names in classes.items()}
-        # One function that all signatures call: each would have a network of its own in the file, and load it.
+        # Functions that the signatures call: each would have a network of its own in the file, and load it.
         pixels = tf.TensorSpec([None, *clip.shape, 3], tf.uint8, name=serving.CLIPS)
-        self.network = tf.function(self.logits, input_signature=[pixels])
+        self.network = tf.function(self.compute, input_signature=[pixels])
+        rows = tf.RaggedTensorSpec([None, None], tf.string)
+        self.means = tf.function(lambda frames: self._means_over(frames, views), input_signature=[rows])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised raw examples, string [B], to `logits`, `probabilities` and `classes` of each head, [B, K]."""
-        return self._named(self._mean_logits(_frames_of(examples), self._views))
+        return self._named(self.means(_frames_of(examples)))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.string, name=serving.FRAMES_INPUT)])
-    def serve_frames(self, frames: tf.Tensor) -> dict[str, tf.Tensor]:
-        """JPEG frames, string [B, N] padded with "", to the same outputs."""
-        ragged = tf.ragged.boolean_mask(frames, tf.strings.length(frames) > 0)
-        return self._named(self._mean_logits(ragged, self._views))
+    @tf.function(input_signature=_JPEG_FRAMES)
+    def serve_frames(self, frames: tf.Tensor, num_frames: tf.Tensor) -> dict[str, tf.Tensor]:
+        """JPEG frames, string [B, N], of which the first int32 [B] are each clip's, to the same outputs."""
+        return self._named(self.means(_first(frames, num_frames)))
+
+    @tf.function(input_signature=_JPEG_FRAMES)
+    def serve_one_view(self, frames: tf.Tensor, num_frames: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same of the centre view alone."""
+        return self._named(self._means_over(_first(frames, num_frames), sampling.CENTRE_VIEW))
+
+    def embed(self, frames: tf.Tensor, num_frames: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same frames to the embedding, the mean over all views, and that with unit length: float32 [B, D] each."""
+        embedding = self.means(_first(frames, num_frames))[serving.EMBEDDING]
+        return {serving.EMBEDDING: embedding, serving.EMBEDDING_L2: tf.math.l2_normalize(embedding, axis=-1)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
     def make_views(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -70,10 +91,11 @@ class ServedModel(tf.Module):
         )
         return {serving.CLIPS: clips}
 
-    def logits(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Clips, uint8 [N, T, H, W, 3], to the logits of each head, float32 [N, K]."""
-        logits = self._model()(images.normalise(clips), training=False)
-        return {serving.logits_key(head): logits[head] for head in self._classes}
+    def compute(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Clips, uint8 [N, T, H, W, 3], to the logits of each head, float32 [N, K], and the embedding, [N, D]."""
+        outputs = self._outputs()(images.normalise(clips), training=False)
+        logits, embedding = (outputs[0], {serving.EMBEDDING: outputs[1]}) if self._embeds else (outputs, {})
+        return {serving.logits_key(head): logits[head] for head in self._classes} | embedding
 
     def attention(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
         """Clips, uint8 [N, T, H, W, 3], to how much each tubelet contributed, float32 [N, t, h, w]; a clip at a time.
@@ -94,10 +116,11 @@ class ServedModel(tf.Module):
         card: serving.ModelCard,
         expected: serving.ExpectedLogits,
         network: ViViTConfig | None = None,
+        warmup: Iterable[bytes] | None = None,
     ) -> None:
         """Writes the SavedModel, with its card, the logits that it must reproduce, and its weights to start others.
 
-        There is a signature of the attention only where the model is a network of `build_vivit`.
+        There are signatures of the attention and of the embedding only where the model is a network of `build_vivit`.
 
         Args:
           model_dir: Folder to write, any URI that TensorFlow writes.
@@ -105,13 +128,17 @@ class ServedModel(tf.Module):
           expected: The trainer's own logits.
           network: What `build_vivit` made the model of; None of another model, whose weights are in no file of their
             own.
+          warmup: JPEG frames of a clip for the warm-up requests, see `write_warmup`; None: one black frame.
         """
         signatures = {
             serving.EXAMPLES_SIGNATURE: self.serve_examples,
             serving.FRAMES_SIGNATURE: self.serve_frames,
+            serving.ONE_VIEW_SIGNATURE: self.serve_one_view,
             serving.VIEWS_SIGNATURE: self.make_views,
             serving.NETWORK_SIGNATURE: self.network,
         }
+        if self._embeds:
+            signatures[serving.EMBEDDING_SIGNATURE] = tf.function(self.embed, input_signature=_JPEG_FRAMES)
         if can_roll_out(self._model()):
             signatures[serving.ATTENTION_SIGNATURE] = tf.function(
                 self.attention, input_signature=self.network.input_signature
@@ -119,39 +146,57 @@ class ServedModel(tf.Module):
         tf.saved_model.save(self, model_dir, signatures=signatures)
         card.write(model_dir)
         expected.write(model_dir)
+        write_warmup(model_dir, warmup or [black_frame(self._clip.crop_size)], signatures)
         if network:
             with tf.io.gfile.GFile(os.path.join(model_dir, WEIGHTS), "wb") as file:
                 write_weights(file, self._model(), network=network, clip_shape=self._clip.shape, classes=self._classes)
 
-    def _mean_logits(self, frames: tf.RaggedTensor, views: sampling.ViewsConfig) -> dict[str, tf.Tensor]:
-        """Logits averaged over views, float32 [B, K] by head, of JPEG frames, string [B, (n)]."""
+    def _means_over(self, frames: tf.RaggedTensor, views: sampling.ViewsConfig) -> dict[str, tf.Tensor]:
+        """Outputs of the network averaged over views, float32 [B, ...], of JPEG frames, string [B, (n)]."""
         per_step = next(size for size in range(min(views.per_step, views.count), 0, -1) if views.count % size == 0)
-        outputs = {serving.logits_key(head): len(names) for head, names in self._classes.items()}
+        outputs = self.network.get_concrete_function().structured_outputs
+        widths = {key: output.shape[-1] for key, output in outputs.items()}
 
         def one_clip(jpegs: tf.Tensor) -> dict[str, tf.Tensor]:
             pixels = images.make_views(jpegs, self._clip, views)
-            chunks = tf.reshape(pixels, [views.count // per_step, per_step, *self._clip.shape, 3])
-            logits = tf.map_fn(
+            values = tf.map_fn(
                 self.network,
-                chunks,
-                fn_output_signature={key: tf.TensorSpec([per_step, size]) for key, size in outputs.items()},
+                tf.reshape(pixels, [views.count // per_step, per_step, *self._clip.shape, 3]),
+                fn_output_signature={key: tf.TensorSpec([per_step, width]) for key, width in widths.items()},
                 parallel_iterations=1,
             )
-            return {key: tf.reduce_mean(value, axis=[0, 1]) for key, value in logits.items()}
+            return {key: tf.reduce_mean(value, axis=[0, 1]) for key, value in values.items()}
 
-        specs = {key: tf.TensorSpec([size]) for key, size in outputs.items()}
-        logits = tf.map_fn(one_clip, frames, fn_output_signature=specs, parallel_iterations=2)
-        return {head: logits[serving.logits_key(head)] for head in self._classes}
+        specs = {key: tf.TensorSpec([width]) for key, width in widths.items()}
+        return tf.map_fn(one_clip, frames, fn_output_signature=specs, parallel_iterations=2)
 
-    def _named(self, logits: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _named(self, means: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = {}
-        for head, value in logits.items():
-            outputs[serving.logits_key(head)] = value
-            outputs[serving.probabilities_key(head)] = tf.nn.softmax(value)
-            outputs[serving.classes_key(head)] = tf.tile([self._classes[head]], [tf.shape(value)[0], 1])
+        for head, names in self._classes.items():
+            logits = means[serving.logits_key(head)]
+            outputs[serving.logits_key(head)] = logits
+            outputs[serving.probabilities_key(head)] = tf.nn.softmax(logits)
+            outputs[serving.classes_key(head)] = tf.tile([names], [tf.shape(logits)[0], 1])
         return outputs
 
 
 def _frames_of(examples: tf.Tensor) -> tf.RaggedTensor:
     """JPEG frames of serialised raw examples, string [B, (n)]."""
     return tf.RaggedTensor.from_sparse(tf.io.parse_example(examples, features.frames_spec())[features.CLIP_FRAMES])
+
+
+def _first(frames: tf.Tensor, num_frames: tf.Tensor) -> tf.RaggedTensor:
+    """The first `num_frames`, int32 [B], of the frames of each row, string [B, N]: string [B, (n)].
+
+    Raises:
+      tf.errors.InvalidArgumentError: One is not 1 to N, or there is not one for each row.
+    """
+    longest = tf.shape(frames)[1]
+    each_row = tf.debugging.assert_equal(
+        tf.shape(num_frames), tf.shape(frames)[:1], "num_frames must have one number for each row of frames"
+    )
+    with tf.control_dependencies([each_row]):
+        inside = tf.reduce_all((num_frames >= 1) & (num_frames <= longest))
+    said = ["num_frames must be from 1 to the length of a row of frames; they are:", num_frames, longest]
+    with tf.control_dependencies([tf.debugging.Assert(inside, said)]):
+        return tf.ragged.boolean_mask(frames, tf.sequence_mask(num_frames, longest))

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from components.ingest.config import IngestConfig
+from components.manifest.listing import ListedClip
 from components.media.decoder import Decoder, local_copy
 from components.media.filmstrip import draw_filmstrip
 from components.media.frames import VideoError
 from components.media.probe import Probe
-from pipeline.check.listing import Checkable
 
 # No verdict depends on it, and a sixth of the time does; as to the size, whether a picture can be stored does.
 _JPEG_QUALITY = 80
@@ -41,7 +41,7 @@ class Checked:
       filmstrip: JPEG of evenly spaced frames side by side; empty where none was requested.
     """
 
-    clip: Checkable
+    clip: ListedClip
     probe: Probe
     duration: float | None
     stage: str = ""
@@ -54,12 +54,12 @@ class Checked:
         return bool(self.reason)
 
 
-def filmstrips_per_class(clips: Sequence[Checkable]) -> int:
+def filmstrips_per_class(clips: Sequence[ListedClip]) -> int:
     """How many clips of each class a page shows: all of a few, one of each class of many."""
     return max(1, _FILMSTRIPS // len({clip.label for clip in clips}))
 
 
-def check(clips: Sequence[Checkable], config: IngestConfig, *, workers: int, filmstrips: int) -> Iterator[Checked]:
+def check(clips: Sequence[ListedClip], config: IngestConfig, *, workers: int, filmstrips: int) -> Iterator[Checked]:
     """Checks clips on `workers` threads, those of one file together; yields them file by file, in order.
 
     Args:
@@ -102,7 +102,7 @@ def _in_order(function: Callable[[str], T], files: Iterable[str], workers: int) 
 
 
 def _check_file(
-    file: str, clips: Sequence[Checkable], decoder: Decoder, max_bytes: int, wants_filmstrip: Callable[[str], bool]
+    file: str, clips: Sequence[ListedClip], decoder: Decoder, max_bytes: int, wants_filmstrip: Callable[[str], bool]
 ) -> list[Checked]:
     try:
         with local_copy(file, max_bytes) as local:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
+from components.manifest.listing import ListedClip
 from components.storage import files
-from pipeline.check.listing import Checkable
 
 
 class OutputError(ValueError):
     """A requested file cannot be written, or would replace an input."""
 
 
-def prepare_outputs(paths: Iterable[str], source: str, clips: Sequence[Checkable]) -> None:
+def prepare_outputs(paths: Iterable[str], source: str, clips: Sequence[ListedClip]) -> None:
     """Checks that files can be written, before hours are spent: makes their folders, and leaves their content.
 
     Raises:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import jinja2
 
 from components.ingest.quarantine import reason_group
+from components.manifest.listing import ListedClip
 from components.manifest.table import ManifestError
 from pipeline.check.checking import Checked
-from pipeline.check.listing import Checkable
 from pipeline.check.report import Report
 from pipeline.console import aligned, printable
 
@@ -93,7 +93,7 @@ def check_table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _name(clip: Checkable) -> str:
+def _name(clip: ListedClip) -> str:
     return printable(clip.path) + segment_in_words(clip)
 
 
@@ -105,7 +105,7 @@ def facts(found: Checked) -> str:
     return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts if "–" not in part)
 
 
-def segment_in_words(clip: Checkable) -> str:
+def segment_in_words(clip: ListedClip) -> str:
     """Which part of its file a clip is; empty for the whole file."""
     if clip.start is None and clip.end is None:
         return ""

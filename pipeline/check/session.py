@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 
+from components.manifest.listing import is_table, list_clips
 from components.manifest.table import ManifestError
 from components.storage.files import FileError
 from pipeline.check.checking import check, filmstrips_per_class
-from pipeline.check.listing import clips_to_check, data_set, is_table
+from pipeline.check.listing import data_set
 from pipeline.check.outputs import OutputError, prepare_outputs, write_text
 from pipeline.check.page import check_page, check_table
 from pipeline.check.report import Report, as_csv, losses, settings_in_words
@@ -42,7 +43,7 @@ def run_check(request: CheckRequest, console: Console) -> int:
     outputs = [(request.csv, lambda report: as_csv(report.clips)), (request.html, check_page)]
     outputs = [(path, as_text) for path, as_text in outputs if path]
     try:
-        clips, skipped = clips_to_check(request.path, data.slices)
+        clips, skipped, _ = list_clips(request.path, data.slices)
         prepare_outputs([path for path, _ in outputs], request.path, clips)
         manifest, problems = data_set(request.path, clips, heads=data.heads, slices=data.slices)
     except (ManifestError, OutputError, OSError) as error:

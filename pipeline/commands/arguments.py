@@ -51,6 +51,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def gigabytes(text: str) -> float:
+    """Type of an argument that is an amount of memory in GB."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount in GB")
+    return value
+
+
 def make_demo_videos(workdir: str, echo: Echo) -> str:
     """Makes the demo's videos below the workdir; returns the path of their manifest."""
     from pipeline.demo_data import write_demo_data

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
 from components.media.config import DecodeConfig
+from components.registry.versions import content_digest
 from components.storage import files
 from pipeline import settings
 from schemas import serving
@@ -68,8 +69,7 @@ def open_model(model_dir: str) -> OpenModel:
       ModelError: If the model is incomplete or damaged.
     """
     path = latest_version(model_dir)
-    # TensorFlow loads a model from where it reads itself.
-    with contextlib.nullcontext(path) if files.is_tensorflows(path) else files.local_copy(path) as model:
+    with _readable(path) as model:
         card = serving.ModelCard.read(model)
         try:
             signatures = tf.saved_model.load(model).signatures
@@ -78,3 +78,16 @@ def open_model(model_dir: str) -> OpenModel:
             text = f"{model} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})"
             raise ModelError(text) from error
     return OpenModel(path, card, signatures)
+
+
+def digest_of(model_dir: str) -> str:
+    """Hash of the content of the SavedModel of a folder, any URI; raises as `latest_version` does."""
+    with _readable(latest_version(model_dir)) as model:
+        return content_digest(model)
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[str]:
+    """A model where TensorFlow, which loads it, reads itself."""
+    with contextlib.nullcontext(path) if files.is_tensorflows(path) else files.local_copy(path) as model:
+        yield model

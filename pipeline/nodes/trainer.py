@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -67,7 +67,8 @@ def run_fn(fn_args) -> None:
         weights=serving.weights_of(model.weights),
     )
     served = ServedModel(model, clip=config.clip, views=views, classes=classes)
-    served.save(fn_args.serving_model_dir, card, expected, config.model)
+    warmup = first_frames(trained.eval_clips.source)
+    served.save(fn_args.serving_model_dir, card, expected, config.model, warmup)
 
 
 def logits_of(
@@ -87,6 +88,14 @@ def logits_of(
             for head in config.heads
         }
     return found
+
+
+def first_frames(source: Source) -> Iterator[bytes]:
+    """The frames of the first clip, in time order, as JPEG."""
+    for record in source.records().take(1):
+        frames, _ = source.element(*record)
+        for frame in frames:
+            yield (frame if frame.dtype == tf.string else tf.io.encode_jpeg(frame)).numpy()
 
 
 def _read_pace(path: str) -> PaceConfig:

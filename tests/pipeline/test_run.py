@@ -32,7 +32,7 @@ def test_the_summary_lists_clips_classes_views_blessing_and_what_to_try(colours_
         "(2x3 views; ",
         "(1x1)",
         "BLESSED",
-        "serves: 4 clips through 4 signatures",
+        "serves: 4 clips through 6 signatures",
         str(colours_run.pushed[0]),
         "vivit predict --model",
     ):

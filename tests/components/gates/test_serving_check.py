@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tensorflow_serving.apis import prediction_log_pb2
 
 from components.gates import serving_check
 from components.gates.serving_check import ServingError, check_model
 from models.clips import images, sampling
 from models.clips.sampling import ClipConfig, ViewsConfig
+from models.network.vivit import HEAD, SplitHeads
 from models.serving.export import ServedModel
 from schemas import features, serving
 
@@ -84,9 +84,9 @@ def expected_of(model, dtype):
     )
 
 
-def save(model, folder, expected):
+def save(model, folder, expected, kind=ServedModel):
     card = serving.ModelCard(CLASSES, (VIEWS.temporal, VIEWS.spatial), ingest={}, config={})
-    ServedModel(model, clip=CLIP, views=VIEWS, classes=CLASSES).save(str(folder), card, expected)
+    kind(model, clip=CLIP, views=VIEWS, classes=CLASSES).save(str(folder), card, expected, warmup=frames_of(0))
     return str(folder)
 
 
@@ -124,7 +124,7 @@ def change_logit(model, table, by):
 def test_a_model_that_serves_what_was_trained_passes_whatever_else_the_examples_hold(good_model):
     others = [raw_example(number, LABELS[0]) for number in range(5, 8)]
     said = check_model(good_model, [*others, *EXAMPLES[::-1]])
-    assert re.fullmatch(r"2 clips through 4 signatures, logits within \S+ of the trainer's, 6 weights equal", said)
+    assert re.fullmatch(r"2 clips through 5 signatures, .*, 6 weights equal, 3 warm-up requests replayed", said)
 
 
 @in_both_dtypes
@@ -197,7 +197,7 @@ def test_another_normalisation_is_refused(dtype, tmp_path):
 
 def test_weights_that_no_trainer_recorded_are_not_compared(model):
     change_expected(model, weights=None)
-    assert check_model(str(model), EXAMPLES).endswith("weights not compared: the trainer left no digests")
+    assert ", weights not compared: the trainer left no digests, " in check_model(str(model), EXAMPLES)
 
 
 def test_a_missing_weight_is_refused(model):
@@ -247,13 +247,84 @@ def test_a_class_that_the_model_does_not_know_is_refused(good_model):
         check_model(good_model, [unknown, EXAMPLES[1]])
 
 
-@pytest.mark.parametrize("name", ["frames", "views", "network"])
+def resaved(folder, path, **changes):
+    """A copy of a model with other signatures by name: those of other names of its own; None for none."""
+    loaded = tf.saved_model.load(folder)
+    shutil.copytree(folder, path)
+    names = {name: name for name in loaded.signatures} | changes
+    signatures = {name: loaded.signatures[of] for name, of in names.items() if of}
+    tf.saved_model.save(loaded, str(path), signatures=signatures)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["frames", "frames_one_view", "views", "network"])
 def test_a_missing_signature_is_refused(good_model, tmp_path, name):
-    loaded = tf.saved_model.load(good_model)
-    path = str(shutil.copytree(good_model, tmp_path / "model"))
-    kept = {other: loaded.signatures[other] for other in loaded.signatures if other != name}
-    tf.saved_model.save(loaded, path, signatures=kept)
+    path = resaved(good_model, tmp_path / "model", **{name: None})
     with pytest.raises(ServingError, match=f"^no signature '{name}'; the model has serving_default, "):
+        check_model(path, EXAMPLES)
+
+
+def test_one_view_that_is_not_the_centre_view_is_refused(good_model, tmp_path):
+    path = resaved(good_model, tmp_path / "model", frames_one_view="frames")
+    with pytest.raises(ServingError, match=r"^frames_one_view, head '(verb|noun)': \S+ from the trainer's"):
+        check_model(path, EXAMPLES)
+
+
+class DropsEmptyFrames(ServedModel):
+    """Takes what is not "" for the frames of a clip, whatever their number."""
+
+    @tf.function(input_signature=ServedModel.serve_frames.input_signature)
+    def serve_frames(self, frames, num_frames):
+        rows = tf.ragged.boolean_mask(frames, tf.strings.length(frames) > 0)
+        return self._named(self.means(rows))
+
+
+def test_a_model_that_sees_what_a_batch_is_padded_with_is_refused(dtype, tmp_path):
+    model = network(dtype)
+    path = save(model, tmp_path / "model", expected_of(model, dtype), DropsEmptyFrames)
+    with pytest.raises(ServingError, match=r"^frames, head '(verb|noun)': \S+ from the trainer's"):
+        check_model(path, EXAMPLES)
+
+
+class EmbedsBackwards(ServedModel):
+    """Gives the features in another order than the network."""
+
+    def embed(self, frames, num_frames):
+        return {key: value[:, ::-1] for key, value in super().embed(frames, num_frames).items()}
+
+
+@pytest.fixture(scope="module")
+def embedding_network():
+    """A network with a head as `build_vivit` has it."""
+    keras.utils.set_random_seed(7)
+    clip = keras.Input((*CLIP.shape, 3))
+    features = keras.layers.Dense(4)(keras.layers.Flatten()(keras.layers.AveragePooling3D((1, 8, 8))(clip)))
+    logits = keras.layers.Dense(sum(map(len, CLASSES.values())), name=HEAD)(features)
+    return keras.Model(clip, SplitHeads({head: len(names) for head, names in CLASSES.items()})(logits))
+
+
+@pytest.fixture(scope="module")
+def embedding_dir(embedding_network, tmp_path_factory):
+    expected = expected_of(embedding_network, "float32")
+    return save(embedding_network, tmp_path_factory.mktemp("embedding") / "model", expected)
+
+
+def test_a_model_with_an_embedding_passes(embedding_dir):
+    said = check_model(embedding_dir, EXAMPLES)
+    assert said.startswith("2 clips through 6 signatures, ")
+    assert said.endswith(" weights equal, 4 warm-up requests replayed")
+
+
+def test_an_embedding_that_is_not_that_of_its_views_is_refused(embedding_network, tmp_path):
+    expected = expected_of(embedding_network, "float32")
+    path = save(embedding_network, tmp_path / "model", expected, EmbedsBackwards)
+    with pytest.raises(ServingError, match=r"^embedding: \S+ from that of the views; at most 0\.0001 is allowed$"):
+        check_model(path, EXAMPLES)
+
+
+def test_a_network_with_an_embedding_that_no_signature_gives_is_refused(embedding_dir, tmp_path):
+    path = resaved(embedding_dir, tmp_path / "model", embedding=None)
+    with pytest.raises(ServingError, match="^of signature 'embedding' and output 'embedding' of 'network' one is miss"):
         check_model(path, EXAMPLES)
 
 
@@ -265,77 +336,6 @@ def test_a_clip_that_the_trainer_saw_but_the_examples_lack_is_refused(good_model
 def test_a_model_without_expected_logits_is_refused(model):
     serving.ExpectedLogits({}, {}).write(str(model))
     with pytest.raises(ServingError, match="any"):
-        check_model(str(model), EXAMPLES)
-
-
-def predict_log(signature, **inputs):
-    log = prediction_log_pb2.PredictionLog()
-    log.predict_log.request.model_spec.signature_name = signature
-    for name, value in inputs.items():
-        log.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    return log
-
-
-def write_warmup(model, *logs):
-    with tf.io.TFRecordWriter(str(model / serving.WARMUP_REQUESTS)) as writer:
-        for log in logs:
-            writer.write(log.SerializeToString())
-
-
-CLIPS = np.zeros((3, *CLIP.shape, 3), np.uint8)
-
-
-def test_warm_up_requests_are_replayed_through_the_signatures_that_they_name(model):
-    other = prediction_log_pb2.PredictionLog()
-    other.classify_log.request.model_spec.name = "vivit"
-    # Without a name it is the default signature, as in TensorFlow Serving.
-    write_warmup(model, predict_log("", examples=EXAMPLES[:1]), other, predict_log("network", clips=CLIPS))
-    said = check_model(str(model), EXAMPLES)
-    assert said.endswith("weights equal, 2 warm-up requests replayed, 1 of other kinds skipped")
-
-
-@pytest.mark.parametrize(
-    ("log", "said"),
-    [
-        (predict_log("frames", frames=[[b"no JPEG"]]), "signature 'frames', fails: "),
-        (predict_log("network", clips=CLIPS[:, :1]), "signature 'network', fails: "),
-        (predict_log("network", pixels=CLIPS), "signature 'network', fails: "),
-        (predict_log("gone", examples=EXAMPLES), "signature 'gone', fails: no signature 'gone'"),
-    ],
-    ids=["bytes", "shape", "input", "signature"],
-)
-def test_a_warm_up_request_that_fails_is_refused(model, log, said):
-    write_warmup(model, predict_log("network", clips=CLIPS), log)
-    with pytest.raises(ServingError, match=f"^warm-up request 2, {said}"):
-        check_model(str(model), EXAMPLES)
-
-
-class Blown(ServedModel):
-    """Good logits of real clips, NaN of a black one."""
-
-    def logits(self, clips):
-        black = tf.reduce_all(clips == 0, axis=[1, 2, 3, 4])[:, tf.newaxis]
-        return {key: tf.where(black, np.nan, value) for key, value in super().logits(clips).items()}
-
-
-def test_a_warm_up_request_with_a_non_finite_answer_is_refused(dtype, tmp_path):
-    model = network(dtype)
-    card = serving.ModelCard(CLASSES, (VIEWS.temporal, VIEWS.spatial), ingest={}, config={})
-    path = tmp_path / "model"
-    Blown(model, clip=CLIP, views=VIEWS, classes=CLASSES).save(str(path), card, expected_of(model, dtype))
-    assert check_model(str(path), EXAMPLES)
-    write_warmup(path, predict_log("network", clips=CLIPS))
-    with pytest.raises(
-        ServingError, match="^warm-up request 1, signature 'network': (noun|verb)/logits is not finite$"
-    ):
-        check_model(str(path), EXAMPLES)
-
-
-def test_torn_warm_up_requests_are_refused(model):
-    write_warmup(model, predict_log("network", clips=CLIPS))
-    whole = (model / serving.WARMUP_REQUESTS).read_bytes()
-    (model / serving.WARMUP_REQUESTS).write_bytes(whole[:-5])
-    with pytest.raises(tf.errors.DataLossError):
         check_model(str(model), EXAMPLES)
 
 

@@ -39,6 +39,16 @@ def test_every_figure_is_in_it_with_its_intervals(candidate):
     assert candidate.data.manifest_hash in card
 
 
+def test_it_says_what_one_view_costs_in_accuracy(candidate):
+    figure = candidate.assessment.scored[0].figure
+    one, every = (in_words(figure(metric).candidate) for metric in ("centre_top_1", "top_1"))
+    assert one != every
+    said = f"`frames_one_view`, which computes 1 of 12 views, has top-1 {one}, not {every}."
+    assert f"- Of activity, signature {said}\n" in model_card(candidate, None)
+    single = dataclasses.replace(candidate, assessment=dataclasses.replace(candidate.assessment, views=(1, 1)))
+    assert "frames_one_view" not in model_card(single, None)
+
+
 def test_the_review_has_who_decided_what_when_and_why(candidate):
     assert "Nobody has reviewed it yet." in model_card(candidate, None)
     decision = Decision("reject", "Ada", "too few clips\n\n- of *cello*", "2026-11-21")

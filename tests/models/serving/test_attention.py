@@ -1,4 +1,4 @@
-"""The signature of where a model looked: that of its network, and only where the network is a ViViT."""
+"""The signature of where a model looked: that of its network; like the embedding, only where that is a ViViT."""
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from models.network.rollout import attention_rollout
 from models.network.vivit import ViViTConfig, build_vivit
 from models.serving.export import ServedModel
 from schemas import serving
+from tests.models.serving.test_signatures import warmup_requests
 
 CLIP = ClipConfig(num_frames=4, stride=1, min_resize=16, crop_size=16)
 CLASSES = {"label": ["jump", "run"]}
@@ -62,4 +63,10 @@ def test_a_network_that_is_no_vivit_is_served_without(tmp_path):
     features = keras.layers.GlobalAveragePooling3D()(clip)
     _loaded, served = signatures(keras.Model(clip, {"label": keras.layers.Dense(2)(features)}), tmp_path)
     assert serving.NETWORK_SIGNATURE in served
-    assert serving.ATTENTION_SIGNATURE not in served
+    assert not {serving.ATTENTION_SIGNATURE, serving.EMBEDDING_SIGNATURE} & set(served)
+    assert set(served[serving.NETWORK_SIGNATURE].structured_outputs) == {"label/logits"}
+    # Without a clip, a black frame warms it up.
+    ((frame,),) = warmup_requests(tmp_path)["frames"]["frames"]
+    decoded = tf.io.decode_jpeg(frame).numpy()
+    assert decoded.shape == (16, 16, 3)
+    assert not decoded.any()

@@ -13,10 +13,11 @@ from models.clips import images, input_pipeline, sampling
 from models.network.vivit import build_vivit
 from models.serving.export import ServedModel
 from pipeline.cli import main
-from pipeline.inference.predict import predict
 from pipeline.recipe import load_recipe
 from schemas import features, serving
 from tests.conftest import TINY
+from tests.models.serving.test_signatures import warmup_requests
+from tests.pipeline.inference.predicting import predict
 
 TOLERANCE = 1e-4
 
@@ -56,15 +57,16 @@ def test_training_examples_frames_and_predict_agree(two_heads_run, centre_model)
     transformed = glob.glob(two_heads_run.artifact("Transform", "transformed_examples") + "/Split-eval/*")
     source = input_pipeline.transformed_source(transformed, ("verb", "noun"), "raw")
     dataset = input_pipeline.eval_dataset(source, clip=recipe.clip, batch_size=4)
-    predicted = dict(zip(paths.values(), predict(folder, list(paths.values())), strict=True))
+    predicted = dict(zip(paths.values(), predict(folder, paths.values()), strict=True))
     compared = 0
     for batch in dataset:
         trained = model(images.normalise(batch["clip"]), training=False)
         for row, clip_id in enumerate(name.decode() for name in batch["id"].numpy()):
             frames = tf.train.Example.FromString(raw[clip_id]).features.feature[features.CLIP_FRAMES].bytes_list.value
             by_examples = served.signatures["serving_default"](examples=tf.constant([raw[clip_id]]))
-            # Padding with empty strings changes nothing.
-            by_frames = served.signatures["frames"](frames=tf.constant([[*frames, b"", b""]]))
+            by_frames = served.signatures["frames"](
+                frames=tf.constant([[*frames, frames[0], b""]]), num_frames=tf.constant([len(frames)])
+            )
             for head in ("verb", "noun"):
                 wanted = trained[head][row].numpy()
                 assert np.ptp(wanted) > 0.01, "logits that do not differ prove nothing"
@@ -73,6 +75,21 @@ def test_training_examples_frames_and_predict_agree(two_heads_run, centre_model)
                 assert np.abs(np.array(predicted[paths[clip_id]].logits[head]) - wanted).max() <= TOLERANCE
                 compared += 1
     assert compared == 2 * 16
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("name", ["two_heads_run", "colours_run"])
+def test_a_trained_model_is_warmed_up_with_the_frames_of_an_evaluated_clip(name, request):
+    run = request.getfixturevalue(name)
+    expected = serving.ExpectedLogits.read(str(run.pushed[0]))
+    raw = tf.train.Example.FromString(_raw_examples(run)[next(iter(expected.views))])
+    clip = raw.features.feature[features.CLIP_FRAMES].bytes_list.value
+    frames = warmup_requests(run.pushed[0])["frames"]["frames"][0]
+    assert 1 <= len(frames) <= len(clip)
+    for given, stored in zip(frames, clip, strict=False):
+        ours, theirs = (tf.io.decode_jpeg(jpeg).numpy().astype(int) for jpeg in (given, stored))
+        # Storage "raw" encodes them once more.
+        assert np.abs(ours - theirs).mean() < 4
 
 
 @pytest.mark.end_to_end

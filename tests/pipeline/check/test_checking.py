@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from components.ingest.config import IngestConfig
+from components.manifest.listing import ListedClip, list_clips
 from components.manifest.table import ManifestError
 from pipeline.check.checking import check, filmstrips_per_class
-from pipeline.check.listing import Checkable, clips_to_check
 from pipeline.check.page import check_page, check_table
 from pipeline.check.report import Report
 from pipeline.cli import main
@@ -62,7 +62,7 @@ def videos(tmp_path_factory):
 
 
 def checked(source, *, workers=1, filmstrips=0):
-    found = check(clips_to_check(str(source))[0], IngestConfig(), workers=workers, filmstrips=filmstrips)
+    found = check(list_clips(str(source))[0], IngestConfig(), workers=workers, filmstrips=filmstrips)
     return {one.clip.path: one for one in found}
 
 
@@ -77,8 +77,8 @@ def test_a_bad_video_is_reported_with_its_reason_and_the_status_is_1(videos, cap
 
 def test_a_long_class_or_name_does_not_move_the_columns_of_the_others(videos):
     (found,) = checked(videos / "run" / "a.mp4").values()
-    long = dataclasses.replace(found, clip=Checkable("n" * 200, "", "c" * 200))
-    text = check_table(Report("videos", "", [long, dataclasses.replace(found, clip=Checkable("a", "", "c"))], 2))
+    long = dataclasses.replace(found, clip=ListedClip("n" * 200, "", "c" * 200))
+    text = check_table(Report("videos", "", [long, dataclasses.replace(found, clip=ListedClip("a", "", "c"))], 2))
     assert re.search(r"^good .* c {21}a$", text, re.MULTILINE)
     assert "c" * 200 + "  " + "n" * 200 in text
 
@@ -116,7 +116,7 @@ def test_a_name_cannot_write_to_the_terminal(tmp_path, capfd):
 def test_the_clips_of_a_manifest_are_its_segments_and_a_missing_file_is_bad(videos, tmp_path):
     rows = [f"{videos}/run/a.mp4,run,1,3", f"{videos}/run/a.mp4,run,9,10", "gone.mp4,jump,,"]
     (tmp_path / "m.csv").write_text("\n".join(["path,label,start,end", *rows]))
-    first, past, gone = check(clips_to_check(str(tmp_path / "m.csv"))[0], IngestConfig(), workers=1, filmstrips=0)
+    first, past, gone = check(list_clips(str(tmp_path / "m.csv"))[0], IngestConfig(), workers=1, filmstrips=0)
     assert (first.duration, first.reason) == (2.0, "")
     assert past.stage == "segment" and past.reason.startswith("no frame between 9 s and 10 s: its video ends at ")
     assert (gone.stage, gone.reason) == ("open", "cannot open it: No such file or directory")
@@ -126,14 +126,14 @@ def test_the_clips_of_a_manifest_are_its_segments_and_a_missing_file_is_bad(vide
 def test_a_video_outside_of_a_class_has_none(videos, tmp_path, path):
     (tmp_path / path).parent.mkdir(exist_ok=True)
     shutil.copy(videos / "run" / "a.mp4", tmp_path / path)
-    ((clip,), _) = clips_to_check(str(tmp_path))
+    ((clip,), *_) = list_clips(str(tmp_path))
     assert clip.label == ""
 
 
 def test_a_row_of_a_manifest_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "m.csv").write_text("path,label,start\na.mp4,x,soon\n")
     with pytest.raises(ManifestError, match="row 2: start 'soon' is not a time in seconds"):
-        clips_to_check(str(tmp_path / "m.csv"))
+        list_clips(str(tmp_path / "m.csv"))
 
 
 def test_the_answers_do_not_depend_on_the_workers(videos):
@@ -180,7 +180,7 @@ def test_a_page_of_thousands_of_clips_stays_small(videos):
 
 
 def test_a_page_has_about_as_many_filmstrips_for_many_classes_as_for_few():
-    shown = {n: n * filmstrips_per_class([Checkable("a", "a", str(k)) for k in range(n)]) for n in (1, 7, 120, 700)}
+    shown = {n: n * filmstrips_per_class([ListedClip("a", "a", str(k)) for k in range(n)]) for n in (1, 7, 120, 700)}
     assert shown == {1: 120, 7: 119, 120: 120, 700: 700}
 
 
@@ -235,14 +235,14 @@ def test_a_record_whose_frames_are_damaged_has_no_filmstrip(tmp_path):
     whole = io.BytesIO()
     Image.new("RGB", (640, 480)).save(whole, "JPEG")
     (path,) = write_records(tmp_path / "r", [record([0], [whole.getvalue()[:-500]] * 3)])
-    (found,) = check([Checkable(path, path)], IngestConfig(), workers=1, filmstrips=1)
+    (found,) = check([ListedClip(path, path)], IngestConfig(), workers=1, filmstrips=1)
     assert (found.reason, found.filmstrip) == ("", b"")
 
 
 def test_of_very_many_classes_the_first_ones_have_filmstrips(videos, monkeypatch):
     monkeypatch.setattr("pipeline.check.checking._MOST_FILMSTRIPS", 2)
     file = str(videos / "run" / "a.mp4")
-    found = check([Checkable(label, file, label) for label in "cbad"], IngestConfig(), workers=1, filmstrips=1)
+    found = check([ListedClip(label, file, label) for label in "cbad"], IngestConfig(), workers=1, filmstrips=1)
     assert {one.clip.label for one in found if one.filmstrip} == {"a", "b"}
 
 

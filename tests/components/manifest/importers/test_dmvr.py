@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from components.manifest.listing import list_clips
 from components.media.config import DecodeConfig
 from models.clips import sequence_examples as dmvr
 from pipeline.check.checking import check
-from pipeline.check.listing import clips_to_check
 from pipeline.data import prepare
 from pipeline.recipe import load_recipe
 from tests.components.ingest.running import execute
@@ -202,6 +202,6 @@ def test_the_manifest_is_prepared_and_ingested_as_the_records_are(data_set, reco
 
 def test_records_are_checked_as_ingest_would(data_set, records):
     data_set.load("dmvr", records(labelled(0, 1), [record([0], [b"no JPEG"], "c.mp4")]))
-    checked = check(clips_to_check(str(data_set.path / "manifest.csv"))[0], DecodeConfig(), workers=1, filmstrips=1)
+    checked = check(list_clips(str(data_set.path / "manifest.csv"))[0], DecodeConfig(), workers=1, filmstrips=1)
     bad = {found.clip.path: found.is_bad for found in checked}
     assert len(bad) == 3 and [path for path in bad if bad[path]] == [f"{VALIDATION}#0"]

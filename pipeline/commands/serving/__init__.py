@@ -1,0 +1,1 @@
+"""The commands of a model server: its configuration, and a client."""
