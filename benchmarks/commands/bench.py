@@ -182,7 +182,7 @@ def bench_ingest(arguments: argparse.Namespace, echo: Echo) -> None:
 
 def bench_segments(arguments: argparse.Namespace, echo: Echo) -> None:
     """Times many segments of one long video against one decode of it."""
-    from benchmarks.segments import bench_segments as bench
+    from benchmarks.long_videos.segments import bench_segments as bench
     from pipeline.recipe import load_recipe
 
     config = load_recipe(arguments.recipe, arguments.overrides).ingest
@@ -198,8 +198,8 @@ def bench_segments(arguments: argparse.Namespace, echo: Echo) -> None:
 
 def bench_timeline(arguments: argparse.Namespace, echo: Echo) -> None:
     """Measures `vivit timeline` on a long video."""
-    from benchmarks.timeline import bench_timeline as bench
-    from benchmarks.timeline import describe
+    from benchmarks.long_videos.timeline import bench_timeline as bench
+    from benchmarks.long_videos.timeline import describe
 
     costs = bench(arguments.model, hours=arguments.hours)
     echo(json.dumps({**dataclasses.asdict(costs), "ratio": costs.ratio}) if arguments.json else describe(costs))

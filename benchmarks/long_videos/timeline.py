@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from benchmarks.long_videos.making import decode, repeat_video
 from pipeline.demo_data import BACKGROUNDS, NOUNS, VERBS, Clip, draw_background, draw_frames
 
 # The defaults of segments were chosen with seeds 0 and 1.
@@ -92,7 +93,7 @@ def bench_timeline(model: str, *, hours: float = 3.0, hop: float = 0.4) -> Timel
             scores = json.load(file)["verb"]
         with open(os.path.join(output, os.path.basename(video) + ".json"), encoding="utf-8") as file:
             windows = len(json.load(file)["windows"])
-        decode_cost = _timed(lambda: _decode(video))
+        decode_cost = _timed(lambda: decode(video))
     return TimelineCosts(
         hours=hours,
         windows=windows,
@@ -137,7 +138,7 @@ def write_planted_video(folder: Path, hours: float) -> tuple[str, str, int]:
         container.mux(stream.encode(None))
     video, manifest = folder / "planted.mp4", folder / "planted.csv"
     repeats = max(1, seconds // drawn)
-    _repeat(str(part), str(video), repeats, drawn)
+    repeat_video(str(part), str(video), times=repeats, seconds=drawn)
     with manifest.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "label/verb", "start", "end"))
@@ -182,21 +183,6 @@ def _still(background: str, seed: tuple[int, ...], count: int) -> Iterator[Image
         yield picture
 
 
-def _repeat(part: str, path: str, times: int, seconds: int) -> None:
-    """Writes the packets of a video several times."""
-    with av.open(path, "w") as long:
-        copy = None
-        for number in range(times):
-            with av.open(part) as source:
-                stream = source.streams.video[0]
-                copy = copy or long.add_stream_from_template(stream)
-                shift = round(number * seconds / stream.time_base)
-                for packet in source.demux(stream):
-                    if packet.dts is not None:
-                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, copy
-                        long.mux(packet)
-
-
 def _watch(command: list[str]) -> tuple[int, Cost]:
     """Runs a command; the most memory of each of its processes, added up, and its cost."""
     begin = time.perf_counter()
@@ -227,13 +213,6 @@ def _peak(pid: int) -> int:
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         (line,) = (line for line in file if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
-
-
-def _decode(video: str) -> None:
-    with av.open(video) as container:
-        container.streams.video[0].codec_context.thread_count = 1
-        for _ in container.decode(video=0):
-            pass
 
 
 def _network_cost(path: str, windows: int) -> Cost:
