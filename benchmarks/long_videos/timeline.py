@@ -76,19 +76,20 @@ class TimelineCosts:
         return Cost(self.command.seconds / bare[0], self.command.cpu_seconds / bare[1])
 
 
-def bench_timeline(model: str, *, hours: float = 3.0, hop: float = 0.4) -> TimelineCosts:
+def bench_timeline(model: str, *, hours: float = 3.0, hop: float = 0.4, on: float = 0.85) -> TimelineCosts:
     """Runs `vivit timeline` on a generated video.
 
     Args:
       model: The demo's model.
       hours: Length of the video.
       hop: Of the command, seconds: a quarter of a window of the demo, of which a motion lasts two.
+      on: Of the command; the demo's model knows no "nothing", and is up to 0.8 sure of a motion in it.
     """
     with tempfile.TemporaryDirectory() as folder:
         video, manifest, segments = write_planted_video(Path(folder), hours)
         output = os.path.join(folder, "output")
         command = [sys.executable, "-m", "pipeline.cli", "timeline", video, "--model", model, "--output", output]
-        memory, command_cost = _watch([*command, "--truth", manifest, "--hop", str(hop)])
+        memory, command_cost = _watch([*command, "--truth", manifest, "--hop", str(hop), "--on", str(on)])
         with open(os.path.join(output, "scores.json"), encoding="utf-8") as file:
             scores = json.load(file)["verb"]
         with open(os.path.join(output, os.path.basename(video) + ".json"), encoding="utf-8") as file:
