@@ -33,7 +33,7 @@ _FPS, _SIZE, _SEED = 25, (640, 360), 2
 # Seconds that are drawn, of a motion, and of nothing between two. In longer ones the digit leaves the picture.
 _DRAWN_SECONDS, _MOTION_SECONDS, _NOTHING_SECONDS = 600, (2.4, 4.0), (3.0, 10.0)
 # Standard deviation of the sensor's noise, in grey levels, and how many pictures of it there are; with this quality the
-# video has about 1.5 Mbit/s. Without noise, nothing moves, and to decode it is to copy.
+# video has about 1 Mbit/s. Without noise, nothing moves, and to decode it is to copy.
 _NOISE, _NOISES, _QUALITY = 5.5, 25, "26"
 _LOOK_SECONDS = 0.2
 
