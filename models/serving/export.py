@@ -94,8 +94,9 @@ class ServedModel(tf.Module):
     def compute(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
         """Clips, uint8 [N, T, H, W, 3], to the logits of each head, float32 [N, K], and the embedding, [N, D]."""
         outputs = self._outputs()(images.normalise(clips), training=False)
-        logits, embedding = (outputs[0], {serving.EMBEDDING: outputs[1]}) if self._embeds else (outputs, {})
-        return {serving.logits_key(head): logits[head] for head in self._classes} | embedding
+        logits, features = outputs if self._embeds else (outputs, None)
+        found = {serving.logits_key(head): logits[head] for head in self._classes}
+        return found | {serving.EMBEDDING: tf.cast(features, tf.float32)} if self._embeds else found
 
     def attention(self, clips: tf.Tensor) -> dict[str, tf.Tensor]:
         """Clips, uint8 [N, T, H, W, 3], to how much each tubelet contributed, float32 [N, t, h, w]; a clip at a time.
