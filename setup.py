@@ -15,6 +15,7 @@ setup(
         "schemas": ["*.pbtxt"],
         "kubeflow": ["Dockerfile"],
         "pipeline.check": ["*.html"],
+        "pipeline.timeline": ["*.html"],
         "components.review": ["*.html", "*.css", "*.js"],
     },
     install_requires=[
@@ -60,7 +61,11 @@ setup(
         # Beam writes them with boto3.
         "remote-artifacts": ["boto3", "tensorflow-io; python_version < '3.11'"],
         # moto with flask: an S3 server here. selenium: the review page in a browser. statsmodels: a reference.
-        "test": ["flask", "flask-cors", "moto[s3]", "pytest", "pytest-xdist", "ruff", "selenium", "statsmodels"],
+        # pympi-ling and webvtt-py read what a timeline is exported to.
+        "test": [
+            *("flask", "flask-cors", "moto[s3]", "pympi-ling", "pytest", "pytest-xdist", "ruff", "selenium"),
+            *("statsmodels", "webvtt-py"),
+        ],
     },
     entry_points={
         "console_scripts": ["vivit=pipeline.cli:command"],

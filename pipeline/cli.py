@@ -32,6 +32,7 @@ from pipeline.commands import (
     run,
     train,
 )
+from pipeline.commands.inference import timeline
 from pipeline.commands.serving import request, serve_config
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
@@ -48,6 +49,7 @@ _COMMANDS = {
     "check": check,
     "doctor": doctor,
     "predict": predict,
+    "timeline": timeline,
     "models": models,
     "serve-config": serve_config,
     "request": request,

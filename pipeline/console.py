@@ -34,8 +34,10 @@ class Console:
         for stream in (self._terminal, self._log):
             print(text, file=stream, flush=True)
 
-    def show_progress(self, items: Iterable[T], total: int, text: str, is_bad: Callable[[T], bool]) -> Iterator[T]:
-        """Yields the items, with a progress bar that counts the bad ones on stderr where that is a terminal."""
+    def show_progress(
+        self, items: Iterable[T], total: int | None, text: str, is_bad: Callable[[T], bool] | None = None
+    ) -> Iterator[T]:
+        """Yields the items, with a progress bar on stderr where that is a terminal; it counts the bad ones if asked."""
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -57,9 +59,10 @@ class Console:
             task, bad = bar.add_task(text, total=total, rate=""), 0
             for item in items:
                 yield item
-                bad += is_bad(item)
+                bad += bool(is_bad and is_bad(item))
                 speed = bar.tasks[0].speed
-                bar.update(task, advance=1, description=f"{text}, {bad} bad", rate=f"{speed:.1f}/s" if speed else "")
+                description = f"{text}, {bad} bad" if is_bad else text
+                bar.update(task, advance=1, description=description, rate=f"{speed:.1f}/s" if speed else "")
 
 
 @contextmanager

@@ -50,13 +50,15 @@ MAY_IMPORT = {
     "pipeline.local": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.check": {*BELOW_PIPELINE, "pipeline", "pipeline.plan"},
     "pipeline.inference": {*BELOW_PIPELINE, "pipeline"},
+    "pipeline.timeline": {*BELOW_PIPELINE, "pipeline", "pipeline.inference"},
     "pipeline.serving": {*BELOW_PIPELINE, "pipeline", "pipeline.inference"},
     "pipeline.versions": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.doctor": {*BELOW_PIPELINE, "pipeline"},
     "pipeline.commands": {
         *BELOW_PIPELINE,
         *("pipeline", "pipeline.plan", "pipeline.local", "pipeline.training"),
-        *("pipeline.check", "pipeline.inference", "pipeline.serving", "pipeline.versions", "pipeline.doctor"),
+        *("pipeline.check", "pipeline.inference", "pipeline.timeline", "pipeline.serving"),
+        *("pipeline.versions", "pipeline.doctor"),
     },
     "kubeflow.cluster": {"pipeline"},
     "kubeflow.submit": {*BELOW_PIPELINE, "pipeline", "pipeline.versions"},
@@ -66,11 +68,8 @@ MAY_IMPORT = {
     },
     "benchmarks": {
         *BELOW_PIPELINE,
-        "pipeline",
-        "pipeline.local",
-        "pipeline.inference",
-        "pipeline.serving",
-        "pipeline.commands",
+        *("pipeline", "pipeline.local", "pipeline.commands"),
+        *("pipeline.inference", "pipeline.timeline", "pipeline.serving"),
     },
 }
 PACKAGES = ("schemas", "models", "components", "pipeline", "kubeflow", "benchmarks", "tests")

@@ -10,6 +10,7 @@ from pipeline.commands.arguments import Echo, add_recipe_arguments, count
 from pipeline.commands.serving.request import add_server_arguments, client_of
 
 HELP = "measure speed and memory"
+TIMELINE = "a long video's timeline, against one decode of it and the network's passes"
 # Of the probe.
 VIT_S = {"tubelet": "1,14,14", "hidden_size": 384, "num_heads": 6, "mlp_dim": 1536}
 
@@ -43,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     segments.add_argument("--minutes", type=count, default=30, help="length of the video (default: 30)")
     segments.add_argument("--segments", type=count, default=200, help="how many (default: 200)")
     memory = add("memory", "the memory of a training step, counted in its graph", bench_memory, "kinetics400_b")
+    timeline = subparsers.add_parser("timeline", help=TIMELINE, description=TIMELINE)
+    timeline.add_argument("--json", action="store_true")
+    timeline.add_argument("--model", required=True, help="a model of the recipe demo")
+    timeline.add_argument("--hours", type=float, default=3.0, help="length of the video (default: 3)")
+    timeline.set_defaults(bench=bench_timeline)
     text = "also run the step with the recipe's own settings on this machine's CPU, and measure"
     memory.add_argument("--measure", action="store_true", help=text)
     probe = add("probe", "a probe's grid of heads, against the backbone's pass over its clips", bench_probe, "probe")
@@ -176,7 +182,7 @@ def bench_ingest(arguments: argparse.Namespace, echo: Echo) -> None:
 
 def bench_segments(arguments: argparse.Namespace, echo: Echo) -> None:
     """Times many segments of one long video against one decode of it."""
-    from benchmarks.segments import bench_segments as bench
+    from benchmarks.long_videos.segments import bench_segments as bench
     from pipeline.recipe import load_recipe
 
     config = load_recipe(arguments.recipe, arguments.overrides).ingest
@@ -188,6 +194,15 @@ def bench_segments(arguments: argparse.Namespace, echo: Echo) -> None:
         f"{rates.segment_seconds:.1f} s, one bare decode of it {rates.decode_seconds:.1f} s: {rates.ratio:.2f} decodes"
     )
     echo(f"{rates.segments} segments of 1 to 5 s of a video of {rates.minutes} minutes: {cost}")
+
+
+def bench_timeline(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Measures `vivit timeline` on a long video."""
+    from benchmarks.long_videos.timeline import bench_timeline as bench
+    from benchmarks.long_videos.timeline import describe
+
+    costs = bench(arguments.model, hours=arguments.hours)
+    echo(json.dumps({**dataclasses.asdict(costs), "ratio": costs.ratio}) if arguments.json else describe(costs))
 
 
 def bench_probe(arguments: argparse.Namespace, echo: Echo) -> None:

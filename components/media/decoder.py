@@ -98,6 +98,27 @@ class Decoder:
         except VideoError as error:
             yield from ((place, error) for place in range(len(segments)))
 
+    def store_stream(self, path: str, frames: int) -> Iterator[StoredClip]:
+        """As `components.media.video.store_stream`; a video that hangs or kills its decoder raises a VideoError.
+
+        Each part may take `config.max_seconds` after the one before it, and is decoded while that one is used. A record
+        is one part.
+
+        Raises:
+          FileError: If a remote video cannot be copied for a reason that is not its own.
+        """
+        from components.media.records import store_record
+        from components.storage.record_files import is_record
+
+        if is_record(path):
+            yield store_record(path, self._config)
+            return
+        with local_copy(path, self._config.max_bytes) as file, self._requested(path, file, {"frames": frames}) as child:
+            while (stored := child.answer(path, time.monotonic() + self._config.max_seconds)[1]) is not None:
+                if isinstance(stored, VideoError):
+                    raise stored
+                yield stored
+
     def _one_by_one(
         self, path, file, segments, waiting: Sequence[int]
     ) -> Iterator[tuple[int, StoredClip | VideoError]]:
@@ -147,12 +168,22 @@ class Decoder:
         Raises:
           LostDecoderError: If the child hangs, or ends before it is done.
         """
+        with self._requested(path, file, {"segments": list(segments)}) as child:
+            for _ in segments:
+                yield child.answer(path, time.monotonic() + self._config.max_seconds)
+
+    @contextlib.contextmanager
+    def _requested(self, path: str, file: str, what: dict[str, Any]) -> Iterator[_Child]:
+        """A child that was sent a request; it stays for the next one where all its answers are read.
+
+        Raises:
+          LostDecoderError: If it hangs, or ends.
+        """
         child = self._free_child()
         whole = False
         try:
-            child.send({"path": file, "segments": list(segments), "config": dataclasses.asdict(self._config)})
-            for _ in segments:
-                yield child.answer(path, time.monotonic() + self._config.max_seconds)
+            child.send({"path": file, **what, "config": dataclasses.asdict(self._config)})
+            yield child
             whole = True
         except TimeoutError as error:
             raise self._lost(path, -signal.SIGXCPU) from error
@@ -269,9 +300,12 @@ class _Child:
             raise EOFError
         return json.loads(line)
 
-    def answer(self, path: str, deadline: float) -> tuple[int, StoredClip | VideoError]:
+    def answer(self, path: str, deadline: float) -> tuple[int, StoredClip | VideoError | None]:
+        """The place of a clip, and the clip or its error; None behind the last part of a stream."""
         head = self.line(deadline)
         place = head["place"]
+        if "ended" in head:
+            return place, None
         if "reason" in head:
             return place, VideoError(path, head["stage"], head["reason"])
         frames = tuple(map(self._answers.read, head["lengths"]))

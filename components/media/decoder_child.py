@@ -13,12 +13,12 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from components.media.config import DecodeConfig
 from components.media.probe import probe
-from components.media.video import VideoError, store_segments
+from components.media.video import StoredClip, VideoError, store_segments, store_stream
 
 # The exit status of a process that needs more memory than it may have.
 OUT_OF_MEMORY = errno.ENOMEM
@@ -61,15 +61,31 @@ def _answer_all(max_seconds: float) -> None:
         if "probe" in request:
             _answer(out, dataclasses.asdict(probe(request["probe"], request["max_pixels"])))
             continue
-        config = DecodeConfig(**request["config"])
-        for place, stored in store_segments(request["path"], request["segments"], config):
-            if isinstance(stored, VideoError):
+        for place, stored in _stored(request):
+            if stored is None:
+                _answer(out, {"place": place, "ended": True})
+            elif isinstance(stored, VideoError):
                 _answer(out, {"place": place, "stage": stored.stage, "reason": stored.reason})
             else:
                 described = {name: getattr(stored, name) for name in ("size", "fps", "start", "short")}
                 lengths = [*map(len, stored.frames)]
                 _answer(out, {"place": place, "lengths": lengths, **described}, stored.frames)
             _allow_time(max_seconds)
+
+
+def _stored(request: Mapping[str, Any]) -> Iterator[tuple[int, StoredClip | VideoError | None]]:
+    """The segments of a request; or all parts of its video, and last the error that ends them, or None."""
+    path, config = request["path"], DecodeConfig(**request["config"])
+    if "segments" in request:
+        yield from store_segments(path, request["segments"], config)
+        return
+    place = -1
+    try:
+        for place, stored in enumerate(store_stream(path, request["frames"], config)):
+            yield place, stored
+        yield place + 1, None
+    except VideoError as error:
+        yield place + 1, error
 
 
 def _allow_time(seconds: float) -> None:

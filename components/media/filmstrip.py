@@ -28,6 +28,18 @@ def draw_filmstrip(frames: Sequence[bytes]) -> bytes:
         return b""
 
 
+def draw_strip(frames: Sequence[bytes]) -> bytes:
+    """All of these frames (JPEG) side by side without a gap, as one JPEG: each is as wide as the others.
+
+    Empty where one cannot be read, or there is none.
+    """
+    try:
+        thumbnails = [_thumbnail(jpeg) for jpeg in frames]
+        return _side_by_side(thumbnails, gap=0, height=thumbnails[0].height) if thumbnails else b""
+    except OSError:
+        return b""
+
+
 def draw_attention(frames: Sequence[bytes], attention: np.ndarray) -> bytes:
     """The same frames in grey, with heat where a model attended to, as one JPEG.
 
@@ -74,11 +86,11 @@ def _heated(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def _side_by_side(thumbnails: Sequence[Image.Image]) -> bytes:
-    height, tile = thumbnails[0].height, thumbnails[0].width + _GAP
-    strip = Image.new("RGB", (tile * len(thumbnails) - _GAP, _THUMBNAIL_SIZE[1]), "grey")
+def _side_by_side(thumbnails: Sequence[Image.Image], gap: int = _GAP, height: int = _THUMBNAIL_SIZE[1]) -> bytes:
+    tile = thumbnails[0].width + gap
+    strip = Image.new("RGB", (tile * len(thumbnails) - gap, height), "grey")
     for number, thumbnail in enumerate(thumbnails):
-        strip.paste(thumbnail, (number * tile, (strip.height - height) // 2))
+        strip.paste(thumbnail, (number * tile, (height - thumbnails[0].height) // 2))
     jpeg = io.BytesIO()
     strip.save(jpeg, "JPEG", quality=75)
     return jpeg.getvalue()

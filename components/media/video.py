@@ -98,6 +98,39 @@ def store_segments(
         yield from ((segment.index, error) for segment in waiting)
 
 
+def store_stream(path: str, frames: int, config: DecodeConfig) -> Iterator[StoredClip]:
+    """Stores a whole video in one pass, part after part, however long it is and whatever it states of its length.
+
+    Together the parts have the frames of `store_clip`. No more than one of them is in memory; the limits of a clip are
+    those of a part. `config.min_frames` does not concern them.
+
+    Args:
+      path: A local file.
+      frames: Frames of each part but the last, which may have fewer.
+      config: Rate, size and quality of the stored frames; the limits.
+
+    Raises:
+      VideoError: Behind the last whole part, if there is damage, or the file ends well before the time that it states;
+        or at once, where `store_clip` fails at the first frame.
+    """
+    config = dataclasses.replace(config, min_frames=1)
+    length = frames / Fraction(config.fps).limit_denominator(1001)
+    with open_video(path, max_bytes=config.max_bytes, max_pixels=config.max_pixels) as video:
+        painter, part, shown = Painter(path, config), _Segment(path, 0, 0.0, float(length), config), None
+        for following in video.frames(Fraction(0)):
+            while part.advance(shown or following, following.time - following.rounding, painter):
+                yield part.stored()
+                part = part.next_part()
+            shown = following
+        ends = shown.time + shown.duration if shown else Fraction(0)
+        while shown and part.advance(shown, ends, painter):
+            yield part.stored()
+            part = part.next_part()
+        if part.index == 0 or not part.is_empty:
+            yield part.stored()
+        video.check_whole(ends)
+
+
 def _one_pass(video: Video, waiting: list[_Segment], painter: Painter) -> Iterator[tuple[int, StoredClip | VideoError]]:
     """Takes from `waiting` what can be completed from its earliest segment on, until a gap that can be skipped."""
     sought, shown = waiting[0].start, None
@@ -154,7 +187,7 @@ class _Segment:
         return self._error is not None or (self._end is not None and self._time >= self._end)
 
     def _add(self, jpeg: bytes, size: tuple[int, int]) -> None:
-        if self._frames and size != self._size:
+        if self._size not in ((0, 0), size):
             shapes = " to ".join(f"{width}x{height}" for height, width in (self._size, size))
             raise VideoError(self._path, "decode", f"its picture changes its shape midway, from {shapes}")
         if len(self._frames) == self._config.max_frames:
@@ -163,6 +196,24 @@ class _Segment:
         self._frames.append(jpeg)
         self._bytes, self._size = self._bytes + len(jpeg), size
         _check_bytes(self._path, self._bytes, self._config)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame was added."""
+        return not self._frames
+
+    def next_part(self) -> _Segment:
+        """The segment of the same length behind this one; another shape of the picture is an error there, too."""
+        part = _Segment(self._path, self.index + 1, float(self._end), float(2 * self._end - self.start), self._config)
+        part._size = self._size
+        return part
+
+    def stored(self) -> StoredClip:
+        """The clip; raises VideoError if something is wrong with it."""
+        clip = self.result()
+        if isinstance(clip, VideoError):
+            raise clip
+        return clip
 
     def result(self, video_end: Fraction | None = None) -> StoredClip | VideoError:
         """The clip, or what is wrong with it; `video_end` is the end of its video, where that came first."""

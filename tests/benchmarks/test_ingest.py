@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.ingest import bare_loop, bench_ingest, describe, write_videos
-from benchmarks.segments import bench_segments
+from benchmarks.long_videos.segments import bench_segments
 from components.ingest.config import IngestConfig
 from components.media.video import store_clip
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.media.filmstrip import draw_attention, draw_filmstrip
+from components.media.filmstrip import draw_attention, draw_filmstrip, draw_strip
 
 
 def plain(colour, size=(128, 96)):
@@ -25,6 +25,13 @@ def test_a_strip_of_few_frames_shows_each_once():
     assert strip.shape == (96, 2 * 128 + 2, 3)
     assert strip[48, 64].max() < 5
     assert strip[48, 194].min() > 250
+
+
+def test_a_strip_of_given_frames_shows_each_of_them_and_nothing_between():
+    strip = pixels(draw_strip([plain("black", (64, 36)), plain("white", (64, 36)), plain("white", (64, 36))]))
+    assert strip.shape == (36, 3 * 64, 3)
+    assert [strip[18, place].mean() > 125 for place in (32, 96, 160)] == [False, True, True]
+    assert draw_strip([]) == draw_strip([b"not a picture"]) == b""
 
 
 def test_heat_is_where_and_when_the_model_looked():

@@ -8,10 +8,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import av
 import numpy as np
 
 from benchmarks.ingest import SECONDS, SPLIT, ingest, write_videos
+from benchmarks.long_videos.making import decode, repeat_video
 from benchmarks.quiet import quiet
 from components.ingest.config import IngestConfig
 from components.manifest.reader import Clip
@@ -53,39 +53,16 @@ def bench_segments(config: IngestConfig, *, minutes: int = 30, segments: int = 2
     rng = np.random.default_rng(0)
     starts, lengths = rng.uniform(0, 60 * minutes - 5, segments), rng.uniform(1, 5, segments)
     with tempfile.TemporaryDirectory() as folder:
-        video = _write_long_video(Path(folder), minutes)
+        (short,) = write_videos(Path(folder), 1, SECONDS)
+        video = os.path.join(folder, "long.mp4")
+        repeat_video(short, video, times=minutes * 60 // SECONDS, seconds=SECONDS)
         clips = [
             Clip(f"{number}", video, video, SPLIT, {"label": "any"}, {}, start, start + length)
             for number, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True))
         ]
         begin = time.perf_counter()
-        _decode(video)
+        decode(video)
         decoded = time.perf_counter()
         with quiet("vivit.ingest"):
             ingest(clips, os.path.join(folder, "ingest"), config, workers=1)
         return SegmentRates(minutes, segments, time.perf_counter() - decoded, decoded - begin)
-
-
-def _write_long_video(folder: Path, minutes: int) -> str:
-    """Repeats a short video without encoding it again."""
-    (short,) = write_videos(folder, 1, SECONDS)
-    path = str(folder / "long.mp4")
-    with av.open(path, "w") as long:
-        copy = None
-        for number in range(minutes * 60 // SECONDS):
-            with av.open(short) as source:
-                stream = source.streams.video[0]
-                copy = copy or long.add_stream_from_template(stream)
-                shift = round(number * SECONDS / stream.time_base)
-                for packet in source.demux(stream):
-                    if packet.dts is not None:
-                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, copy
-                        long.mux(packet)
-    return path
-
-
-def _decode(video: str) -> None:
-    with av.open(video) as container:
-        container.streams.video[0].codec_context.thread_count = 1
-        for _ in container.decode(video=0):
-            pass

@@ -1,0 +1,1 @@
+"""A timeline in the formats of other programs; one file each."""
