@@ -25,14 +25,13 @@ from pipeline.commands import (
     doctor,
     manifest,
     models,
-    predict,
     prepare,
     recipes,
     review,
     run,
     train,
 )
-from pipeline.commands.inference import timeline
+from pipeline.commands.inference import predict, timeline
 from pipeline.commands.serving import request, serve_config
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
