@@ -14,7 +14,7 @@ demo: setup
 	@$(VENV)/bin/vivit demo
 
 test: setup lint
-	@$(PY) -m pytest -n logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest -n logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 lint: setup
 	@$(VENV)/bin/ruff check -q .

@@ -32,29 +32,15 @@ UNGATED = (
 )
 
 
-# Runs that several files look at: these files are of one worker, which makes them once.
-SHARED_RUNS = {"two_heads_run", "colours_run"}
-
 TWO_HEADS = ("data.heads=verb,noun", 'data.slices=["background"]')
 # A plain data set in place of the demo's.
 ONE_LABEL = ("data.heads=label", "data.slices=null", "data.storage=jpeg")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each file to one worker, and begins with those that take minutes, so that no worker ends long after."""
-    files: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    places = {}
-    for file, of_file in files.items():
-        shares = any(SHARED_RUNS & set(getattr(item, "fixturenames", ())) for item in of_file)
-        takes_long = any(item.get_closest_marker("end_to_end") for item in of_file)
-        group = "runs" if shares else file
-        for item in of_file:
-            item.add_marker(pytest.mark.xdist_group(group))
-            places[item] = (not shares, not takes_long)
-    items.sort(key=places.__getitem__)
+    """Begins with the files whose tests take minutes, so that no worker ends long after the others."""
+    long = {item.path for item in items if item.get_closest_marker("end_to_end")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @dataclasses.dataclass(frozen=True)

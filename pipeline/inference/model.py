@@ -30,11 +30,13 @@ class OpenModel:
       path: Where it is, a version itself.
       card: What it states about itself.
       signatures: Its functions by name, see `schemas.serving`.
+      expected: The trainer's own logits for some clips; None of a model without them.
     """
 
     path: str
     card: serving.ModelCard
     signatures: Mapping[str, Signature]
+    expected: serving.ExpectedLogits | None = None
 
     @property
     def decode_config(self) -> DecodeConfig:
@@ -72,12 +74,14 @@ def open_model(model_dir: str) -> OpenModel:
     with _readable(path) as model:
         card = serving.ModelCard.read(model)
         try:
+            expected = serving.ExpectedLogits.read(model)
             signatures = tf.saved_model.load(model).signatures
-        except (tf.errors.OpError, OSError, KeyError) as error:
+        except (tf.errors.OpError, OSError, KeyError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             text = f"{model} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})"
             raise ModelError(text) from error
-    return OpenModel(path, card, signatures)
+    # A converted model has a file without clips.
+    return OpenModel(path, card, signatures, expected if expected.centre else None)
 
 
 def digest_of(model_dir: str) -> str:

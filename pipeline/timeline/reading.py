@@ -18,6 +18,7 @@ from components.storage.record_files import is_record
 from pipeline.inference.model import OpenModel
 from pipeline.timeline.config import SegmentConfig
 from pipeline.timeline.scores import Scored, score_windows
+from pipeline.timeline.segments import evidence
 from pipeline.timeline.timeline import Head, Timeline
 from pipeline.timeline.windows import WindowConfig
 
@@ -107,7 +108,8 @@ class Reading:
         heads = []
         for name, classes in self._model.card.classes.items():
             logits = np.stack([one.logits[name] for one in self._scored])
-            heads.append(Head(name, list(classes), softmax(logits, axis=1).astype(np.float32), []))
+            scores = softmax(logits, axis=1).astype(np.float32)
+            heads.append(Head(name, list(classes), scores, [], _known_evidence(self._model, name)))
         timeline = Timeline(
             video=as_text(self._path),
             model=as_text(self._model.path),
@@ -121,3 +123,11 @@ class Reading:
             error=self._error and self._error.reason,
         )
         return timeline.with_segments(settings)
+
+
+def _known_evidence(model: OpenModel, head: str) -> float | None:
+    """Mean evidence of a head on the clips whose logits the trainer left; None where there are none."""
+    if not model.expected:
+        return None
+    logits = np.array([by_head[head] for by_head in model.expected.centre.values()])
+    return round(float(evidence(softmax(logits, axis=1)).mean()), 4)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.timeline.config import SegmentConfig
-from pipeline.timeline.segments import Segment, find_segments, smoothed
+from pipeline.timeline.segments import Segment, find_segments, smoothed, sure
 
 # Of the JSON. It grows when a field changes its meaning or goes.
 VERSION = 1
 # Of the smoothing's standard deviation, in a window: found on the demo, where twice as much joins what stands apart.
-_WINDOWS_OF_SMOOTHING = 8
+_WINDOWS_OF_SMOOTHING = 10
 # Digits of scores behind the point.
 _DIGITS = 4
 
@@ -29,12 +29,14 @@ class Head:
       classes: In the order of the scores.
       scores: Probability of each class in each window, float32 [W, K], not smoothed.
       segments: In time order; they do not overlap.
+      evidence: The model's mean `segments.evidence` on clips that it knows, or None.
     """
 
     name: str
     classes: list[str]
     scores: np.ndarray
     segments: list[Segment]
+    evidence: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,9 @@ class Timeline:
 
     def smoothed(self, head: Head, settings: SegmentConfig | None = None) -> np.ndarray:
         """The scores of a head as segments are made of them, float32 [W, K]."""
-        return smoothed(head.scores, self.hop / self.fps, (settings or self.settings).smooth or 0.0)
+        return smoothed(
+            sure(head.scores, head.evidence), self.hop / self.fps, (settings or self.settings).smooth or 0.0
+        )
 
     def to_json(self) -> str:
         """The document that docs/timeline.md describes, a line for each window's scores."""
@@ -105,6 +109,7 @@ class Timeline:
             {
                 "head": head.name,
                 "classes": head.classes,
+                "evidence": head.evidence,
                 "segments": [
                     {"start": _time(one.start), "end": _time(one.end), "class": one.name, "score": _score(one.score)}
                     for one in head.segments
@@ -149,6 +154,7 @@ class Timeline:
                 classes=head["classes"],
                 scores=np.array(document["scores"][head["head"]], np.float32),
                 segments=[Segment(one["start"], one["end"], one["class"], one["score"]) for one in head["segments"]],
+                evidence=head["evidence"],
             )
             for head in document["heads"]
         ]

@@ -131,7 +131,8 @@ def test_a_manifest_of_a_public_set_is_reported_in_counts(capfd, tmp_path):
 
 
 def test_predicting_without_a_model_is_refused(capfd, tmp_path):
-    (line,) = refusal(capfd, "predict", "--model", tmp_path / "gone", "a.mp4")
+    assert main(["predict", "--model", str(tmp_path / "gone"), "a.mp4"]) == 2
+    (line,) = capfd.readouterr().out.splitlines()
     assert f"no SavedModel in {tmp_path}/gone" in line
 
 

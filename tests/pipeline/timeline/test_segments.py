@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.timeline.config import SegmentConfig
-from pipeline.timeline.segments import find_segments, smoothed
+from pipeline.timeline.segments import evidence, find_segments, smoothed, sure
+from pipeline.timeline.timeline import Head, Timeline
 
 MIDDLES = np.arange(5, 100, 10, dtype=float)
 
@@ -81,6 +82,22 @@ def test_no_smoothing_changes_nothing_and_smoothing_keeps_the_sum_of_classes():
     np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
 
 
+def test_evidence_is_the_divergence_of_the_uniform_probabilities_and_of_any_logits_the_same():
+    assert evidence(np.full([2, 5], 0.2)) == pytest.approx([0, 0], abs=1e-9)
+    assert evidence(np.array([0.5, 0.25, 0.25])) == pytest.approx(np.log(1 / 3 / np.array([0.5, 0.25, 0.25])).mean())
+    assert np.isfinite(evidence(np.array([1.0, 0.0])))
+
+
+def test_a_probability_counts_less_where_the_model_has_less_evidence_than_on_what_it_knows():
+    known, nothing = [0.93, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01], [0.65, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05]
+    scores = np.array([known, nothing, [1 / 8] * 8], np.float32)
+    least = sure(scores, float(evidence(np.array(known))))
+    assert least[0, 0] == pytest.approx(0.93 / (1 + np.exp(-3.5)), rel=1e-5)
+    assert least[1, 0] < 0.25 and least[2, 0] < 0.01
+    for unknown in (None, 0.0):
+        np.testing.assert_array_equal(sure(scores, unknown), scores)
+
+
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
@@ -93,3 +110,17 @@ def test_no_smoothing_changes_nothing_and_smoothing_keeps_the_sum_of_classes():
 def test_settings_that_cannot_be_are_refused(settings, error):
     with pytest.raises(ValueError, match=error):
         SegmentConfig(**settings)
+
+
+def test_a_document_keeps_the_evidence_that_its_segments_follow_from():
+    scores = np.array([[0.9, 0.05, 0.05]] * 5, np.float32)
+    middles = np.arange(0, 40, 8)
+    found = {}
+    for known in (None, 0.5, 5.0):
+        head = Head("h", ["a", "b", "c"], scores, [], known)
+        made = Timeline("v", "m", 10.0, 48, 16, 8, middles, [head], SegmentConfig()).with_segments(SegmentConfig())
+        read = Timeline.from_json(made.to_json())
+        assert read.heads[0].evidence == known
+        assert read.with_segments(SegmentConfig()).heads[0].segments == made.heads[0].segments
+        found[known] = len(made.heads[0].segments)
+    assert found == {None: 1, 0.5: 1, 5.0: 0}
