@@ -91,9 +91,8 @@ def write_model(recipe: Recipe, folder: str) -> str:
     classes = {head: [f"class {number}" for number in range(size)] for head, size in zip(heads, sizes, strict=True)}
     network = build_model(recipe.model, clip_shape=recipe.clip.shape, classes=classes)
     served = ServedModel(network, clip=recipe.clip, views=recipe.views, classes=classes)
-    card = serving.ModelCard(
-        classes, (recipe.views.temporal, recipe.views.spatial), ingest=dataclasses.asdict(recipe.ingest), config={}
-    )
+    views, clip = (recipe.views.temporal, recipe.views.spatial), dataclasses.asdict(recipe.clip)
+    card = serving.ModelCard(classes, views, dataclasses.asdict(recipe.ingest), config={"clip": clip})
     served.save(folder, card, serving.ExpectedLogits({}, {}))
     return folder
 

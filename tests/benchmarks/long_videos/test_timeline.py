@@ -6,6 +6,9 @@ import av
 import numpy as np
 
 from benchmarks.long_videos.timeline import bench_timeline, write_planted_video
+from benchmarks.score import write_model
+from pipeline.recipe import load_recipe
+from tests.conftest import TINY
 
 
 def test_motions_are_where_the_manifest_says_and_nothing_moves_elsewhere(tmp_path):
@@ -31,8 +34,9 @@ def test_motions_are_where_the_manifest_says_and_nothing_moves_elsewhere(tmp_pat
     assert (changes & ~inside).sum() <= 2 * len(rows)
 
 
-def test_a_run_is_measured(two_heads_run):
-    costs = bench_timeline(str(two_heads_run.workdir / "pushed"), hours=15 / 3600)
+def test_a_run_is_measured(tmp_path):
+    model = write_model(load_recipe("demo", TINY), str(tmp_path / "model"))
+    costs = bench_timeline(model, hours=15 / 3600)
     # One every 0.4 s, and a last one that ends with the video.
     assert costs.windows == 35
     assert costs.memory > 100e6
