@@ -174,6 +174,6 @@ def test_folders_and_patterns_are_predicted_and_what_cannot_be_used_is_said(mode
     np.testing.assert_allclose(by_folder[0]["logits"]["label"], by_pattern[0]["logits"]["label"], atol=1e-5)
     (tmp_path / "m.csv").write_text(f"path,start\n{folder / '0.mp4'},soon\n{folder / '0.mp4'},0\n")
     assert main(["predict", "--one-view", "--model", model, "--data", str(tmp_path / "m.csv")]) == 1
-    assert capfd.readouterr().out.splitlines()[0] == "line 2: start 'soon' is not a time in seconds"
+    assert capfd.readouterr().out.splitlines()[0] == "row 2: start 'soon' is not a time in seconds"
     assert main(["predict", "--model", model, "--data", str(tmp_path / "gone*.mp4")]) == 2
     assert "no such file or folder, nor files of such a pattern" in capfd.readouterr().out
