@@ -6,8 +6,8 @@ Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 25 f
 Cost     455.2 GFLOPs a view (a multiply-add is one); 30 epochs at batch 64: accelerators.
 Expect   top-1 79.9 over 4x3 views (reference's model zoo).
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
-         kinetics400_b): float32 9.12 GB, 1, 2, 3, 7, with train.remat=blocks 1.60 GB, 8, 13, 22, 44;
-         bfloat16 5.26 GB, 2, 3, 6, 13, with train.remat=blocks 1.36 GB, 10, 15, 25, 52.
+         kinetics400_b): float32 8.15 GB, 1, 2, 4, 8, with train.remat=blocks 1.59 GB, 8, 13, 22, 44;
+         bfloat16 4.67 GB, 2, 4, 7, 15, with train.remat=blocks 1.35 GB, 10, 15, 26, 52.
 Command  vivit compile --recipe kinetics400_b --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
 """
 

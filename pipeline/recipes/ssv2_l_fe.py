@@ -7,8 +7,8 @@ Data     Something-Something v2: 168,913 training, 24,777 validation clips; stor
 Cost     1304.8 GFLOPs a view (a multiply-add is one); 35 epochs at batch 64: accelerators.
 Expect   top-1 65.9, top-5 89.9 (paper, Table 6).
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
-         ssv2_l_fe): float32 13.34 GB, 0, 1, 2, 5, with train.remat=blocks 1.09 GB, 10, 17, 30, 63;
-         bfloat16 7.53 GB, 1, 2, 4, 9, with train.remat=blocks 0.79 GB, 14, 23, 41, 87.
+         ssv2_l_fe): float32 9.45 GB, 1, 1, 3, 7, with train.remat=blocks 0.92 GB, 12, 20, 36, 75;
+         bfloat16 5.18 GB, 2, 3, 6, 13, with train.remat=blocks 0.69 GB, 16, 27, 47, 100.
 Command  vivit compile --recipe ssv2_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
 
 The reference flips these clips too, though some classes differ by left and right; so does this recipe.
