@@ -35,8 +35,8 @@ class PredictRates:
       decode: The same of decoding, resizing and encoding as JPEG, in as many processes as the job decodes with.
       network: The same of the SavedModel's network on batches that stay in place.
       share: job / the slower of the two others.
-      memory_mib: Peak memory of the job's process and its children.
-      memory_growth: Divided by that after a tenth of the videos.
+      memory_mib: Peak memory of the job's process and its children, in the first turn.
+      memory_growth: Divided by that of a job of a tenth of the videos.
     """
 
     videos: int
@@ -63,24 +63,25 @@ def bench_predict(recipe: Recipe, *, videos: int, rounds: int = 3, seconds: int 
     with tempfile.TemporaryDirectory() as folder:
         paths = write_videos(Path(folder), videos, seconds)
         model = write_model(recipe, os.path.join(folder, "model"))
-        loops = {"job": [_job], "decode": [_decode] * decoders, "network": [_network]}
+        # The tenth has a process of its own: TensorFlow keeps some of each model that a process has loaded.
+        loops = {"tenth": [_job], "job": [_job], "decode": [_decode] * decoders, "network": [_network]}
         measured = {name: [] for name in loops}
         for name, loop in ((name, loop) for name, parallel in loops.items() for loop in parallel):
             here, there = context.Pipe()
             arguments = (there, loop, folder, model, recipe.ingest, decoders, views)
             context.Process(target=_work, args=arguments, daemon=True).start()
             measured[name].append(here)
-        tenth = {name: _turn(parallel, paths[: max(1, videos // 10)]) for name, parallel in measured.items()}
+        _, tenth = _turn(measured.pop("tenth"), paths[: max(1, videos // 10)])
         turns = [{name: _turn(parallel, paths) for name, parallel in measured.items()} for _ in range(rounds)]
     slower = [max(turn["decode"][0], turn["network"][0]) / turn["job"][0] for turn in turns]
-    peak = turns[-1]["job"][1]
+    peak = turns[0]["job"][1]
     return PredictRates(
         videos=videos,
         views=views,
-        **{name: videos / statistics.median(turn[name][0] for turn in turns) for name in loops},
+        **{name: videos / statistics.median(turn[name][0] for turn in turns) for name in measured},
         share=statistics.median(slower),
         memory_mib=peak,
-        memory_growth=peak / tenth["job"][1],
+        memory_growth=peak / tenth,
     )
 
 

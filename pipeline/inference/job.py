@@ -36,7 +36,7 @@ from components.manifest.table import as_text
 from components.media.video import VideoError
 from components.storage import files
 from components.storage.code_version import code_version
-from components.storage.memory import give_memory_back
+from components.storage.memory import give_memory_back, keep_memory_flat
 from components.storage.record_files import split_path
 from pipeline.inference.model import digest_of, latest_version, open_model
 from pipeline.inference.prediction import JSON_CLASSES, Prediction, as_table
@@ -193,6 +193,7 @@ class PredictShards(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the model, once in a process."""
+        keep_memory_flat()
         config = self._config
 
         def make() -> Predictor:
