@@ -40,9 +40,14 @@ class OpenModel:
 
     @property
     def decode_config(self) -> DecodeConfig:
-        """How its clips were stored; older cards also have settings of ingest that apply to no single video."""
-        known = {field.name for field in dataclasses.fields(DecodeConfig)}
-        return settings.build(DecodeConfig, {name: value for name, value in self.card.ingest.items() if name in known})
+        """How its clips were stored."""
+        return decode_config_of(self.card)
+
+
+def decode_config_of(card: serving.ModelCard) -> DecodeConfig:
+    """How a model's clips were stored; older cards also have settings of ingest that apply to no single video."""
+    known = {field.name for field in dataclasses.fields(DecodeConfig)}
+    return settings.build(DecodeConfig, {name: value for name, value in card.ingest.items() if name in known})
 
 
 def latest_version(model_dir: str) -> str:

@@ -15,8 +15,7 @@ from components.media.config import DecodeConfig
 from components.media.decoder import Decoder
 from components.media.video import VideoError
 from components.storage import files
-from pipeline import settings
-from pipeline.inference.model import latest_version
+from pipeline.inference.model import decode_config_of, latest_version
 from pipeline.serving.client import Client
 from pipeline.serving.transports import ServingError
 from schemas import serving
@@ -84,8 +83,7 @@ def decode_config(model: str) -> DecodeConfig:
         card = serving.ModelCard.read(model)
     except FileNotFoundError:
         card = serving.ModelCard.read(latest_version(model))
-    known = {field.name for field in dataclasses.fields(DecodeConfig)}
-    return settings.build(DecodeConfig, {name: value for name, value in card.ingest.items() if name in known})
+    return decode_config_of(card)
 
 
 def ask(
