@@ -98,7 +98,7 @@ class Decoder:
         except VideoError as error:
             yield from ((place, error) for place in range(len(segments)))
 
-    def store_stream(self, path: str, frames: int) -> Iterator[StoredClip]:
+    def store_stream(self, path: str, frames: int, every: int = 1) -> Iterator[StoredClip]:
         """As `components.media.video.store_stream`; a video that hangs or kills its decoder raises a VideoError.
 
         Each part may take `config.max_seconds` after the one before it, and is decoded while that one is used. A record
@@ -113,7 +113,8 @@ class Decoder:
         if is_record(path):
             yield store_record(path, self._config)
             return
-        with local_copy(path, self._config.max_bytes) as file, self._requested(path, file, {"frames": frames}) as child:
+        what = {"frames": frames, "every": every}
+        with local_copy(path, self._config.max_bytes) as file, self._requested(path, file, what) as child:
             while (stored := child.answer(path, time.monotonic() + self._config.max_seconds)[1]) is not None:
                 if isinstance(stored, VideoError):
                     raise stored

@@ -81,7 +81,7 @@ def _stored(request: Mapping[str, Any]) -> Iterator[tuple[int, StoredClip | Vide
         return
     place = -1
     try:
-        for place, stored in enumerate(store_stream(path, request["frames"], config)):
+        for place, stored in enumerate(store_stream(path, request["frames"], config, request["every"])):
             yield place, stored
         yield place + 1, None
     except VideoError as error:

@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 from components.media.config import DecodeConfig
 from components.media.frames import TimedFrame, Video, VideoError, open_video
@@ -98,7 +99,7 @@ def store_segments(
         yield from ((segment.index, error) for segment in waiting)
 
 
-def store_stream(path: str, frames: int, config: DecodeConfig) -> Iterator[StoredClip]:
+def store_stream(path: str, frames: int, config: DecodeConfig, every: int = 1) -> Iterator[StoredClip]:
     """Stores a whole video in one pass, part after part, however long it is and whatever it states of its length.
 
     Together the parts have the frames of `store_clip`. No more than one of them is in memory; the limits of a clip are
@@ -108,6 +109,8 @@ def store_stream(path: str, frames: int, config: DecodeConfig) -> Iterator[Store
       path: A local file.
       frames: Frames of each part but the last, which may have fewer.
       config: Rate, size and quality of the stored frames; the limits.
+      every: Behind the first part, only frames whose place in the video is a multiple of it are resized and encoded;
+        the others are empty.
 
     Raises:
       VideoError: Behind the last whole part, if there is damage, or the file ends well before the time that it states;
@@ -116,7 +119,7 @@ def store_stream(path: str, frames: int, config: DecodeConfig) -> Iterator[Store
     config = dataclasses.replace(config, min_frames=1)
     length = frames / Fraction(config.fps).limit_denominator(1001)
     with open_video(path, max_bytes=config.max_bytes, max_pixels=config.max_pixels) as video:
-        painter, part, shown = Painter(path, config), _Segment(path, 0, 0.0, float(length), config), None
+        painter, part, shown = Painter(path, config), _Part(path, 0, 0.0, float(length), config, every=every), None
         for following in video.frames(Fraction(0)):
             while part.advance(shown or following, following.time - following.rounding, painter):
                 yield part.stored()
@@ -180,11 +183,14 @@ class _Segment:
         """Adds `shown` for each time of the grid before `until`; True once the segment is complete, or lost."""
         try:
             while self._time < until and (self._end is None or self._time < self._end):
-                self._add(*painter.paint(shown))
+                self._add(*self._picture(shown, painter))
                 self._time += self._step
         except VideoError as error:
             self._error = error
         return self._error is not None or (self._end is not None and self._time >= self._end)
+
+    def _picture(self, shown: TimedFrame, painter: Painter) -> tuple[bytes, tuple[int, int]]:
+        return painter.paint(shown)
 
     def _add(self, jpeg: bytes, size: tuple[int, int]) -> None:
         if self._size not in ((0, 0), size):
@@ -196,17 +202,6 @@ class _Segment:
         self._frames.append(jpeg)
         self._bytes, self._size = self._bytes + len(jpeg), size
         _check_bytes(self._path, self._bytes, self._config)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no frame was added."""
-        return not self._frames
-
-    def next_part(self) -> _Segment:
-        """The segment of the same length behind this one; another shape of the picture is an error there, too."""
-        part = _Segment(self._path, self.index + 1, float(self._end), float(2 * self._end - self.start), self._config)
-        part._size = self._size
-        return part
 
     def stored(self) -> StoredClip:
         """The clip; raises VideoError if something is wrong with it."""
@@ -238,6 +233,31 @@ class _Segment:
             return error
         short = len(self._frames) < self._config.min_frames
         return StoredClip(frames, self._size, float(1 / self._step), start, short)
+
+
+class _Part(_Segment):
+    """One part of a stream; of those behind the first, only each `every`-th frame of the stream has a picture."""
+
+    def __init__(self, *segment: Any, every: int, place: int = 0):
+        super().__init__(*segment)
+        self._every, self._place = every, place
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame was added."""
+        return not self._frames
+
+    def next_part(self) -> _Part:
+        """The part of the same length behind this one; another shape of the picture is an error there, too."""
+        segment = self._path, self.index + 1, float(self._end), float(2 * self._end - self.start), self._config
+        part = _Part(*segment, every=self._every, place=self._place + len(self._frames))
+        part._size = self._size
+        return part
+
+    def _picture(self, shown: TimedFrame, painter: Painter) -> tuple[bytes, tuple[int, int]]:
+        if self.index and (self._place + len(self._frames)) % self._every:
+            return b"", self._size
+        return super()._picture(shown, painter)
 
 
 def with_min_frames(path: str, frames: Sequence[bytes], config: DecodeConfig) -> tuple[bytes, ...]:

@@ -17,14 +17,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.clips import colour, cutmix, erasing, images, mixup, randaugment
+from models.clips import colour, cutmix, erasing, images, mixup, randaugment, still
 from models.clips.colour import ColourDraws
 from models.clips.erasing import ErasingDraws
 from models.clips.randaugment import RandAugmentDraws
 from models.clips.sampling import ClipConfig
+from models.clips.still import StillDraws
 
 # What each stateless draw of a clip is for; a number must never change its meaning, or resumed runs would differ.
-_SCALE, _CROP, _FLIP, _COLOUR, _RANDAUGMENT, _MIXUP, _ERASING, _CUTMIX, _SWITCH = range(9)
+_SCALE, _CROP, _FLIP, _COLOUR, _RANDAUGMENT, _MIXUP, _ERASING, _CUTMIX, _SWITCH, _STILL = range(10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,8 @@ class AugmentConfig:
       randaugment_layers: Operations per clip, 0 is off; excludes `colour` and `drop_colour`, as in the reference.
       randaugment_magnitude: Strength of the operations; 10 is the scale's nominal maximum, the paper uses 15 and 20.
       erasing: Probability that a box of the clip becomes noise, see `models.clips.erasing`.
+      still: Probability that a clip shows part of one frame only, and has no class: see `models.clips.still`. Where
+        motion is the label, the model then names none where nothing moves.
       mixup: Alpha of mixup's Beta(alpha, alpha), see `models.clips.mixup`; 0 is off.
       cutmix: Alpha of CutMix's Beta(alpha, alpha), see `models.clips.cutmix`; 0 is off.
       switch: Where both are on, the probability that a batch has CutMix; else it has mixup.
@@ -57,6 +60,7 @@ class AugmentConfig:
     randaugment_layers: int = 0
     randaugment_magnitude: int = 10
     erasing: float = 0.0
+    still: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     switch: float = 0.5
@@ -64,7 +68,7 @@ class AugmentConfig:
     parity: bool = False
 
     def __post_init__(self):
-        for name in ("flip", "colour", "drop_colour", "erasing", "switch"):
+        for name in ("flip", "colour", "drop_colour", "erasing", "still", "switch"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"AugmentConfig.{name} is a probability in [0, 1], got {getattr(self, name)}.")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
@@ -97,6 +101,7 @@ class Draws(NamedTuple):
       colour: Arguments of the colour augmentation; empty where it is off.
       randaugment: Operations of RandAugment; empty where it is off.
       erasing: Box and noise of random erasing; empty where it is off.
+      still: The picture that a still clip shows; empty where it is off.
       mixup: Weight of mixup, a float32 scalar; empty where it is off.
       cutmix: Box of CutMix, int32 [4]; empty where it is off.
     """
@@ -105,6 +110,7 @@ class Draws(NamedTuple):
     colour: ColourDraws | tuple[()] = ()
     randaugment: RandAugmentDraws | tuple[()] = ()
     erasing: ErasingDraws | tuple[()] = ()
+    still: StillDraws | tuple[()] = ()
     mixup: tf.Tensor | tuple[()] = ()
     cutmix: tf.Tensor | tuple[()] = ()
 
@@ -170,6 +176,9 @@ def draw(size: tf.Tensor, clip: ClipConfig, config: AugmentConfig, seed: tf.Tens
     if config.erasing:
         drawn = erasing.draw(config.erasing, clip.crop_size, tf.random.fold_in(seed, _ERASING))
         draws = draws._replace(erasing=drawn)
+    if config.still:
+        drawn = still.draw(config.still, clip.num_frames, clip.crop_size, tf.random.fold_in(seed, _STILL))
+        draws = draws._replace(still=drawn)
     if config.mixup:
         draws = draws._replace(mixup=mixup.draw(config.mixup, tf.random.fold_in(seed, _MIXUP)))
     if config.cutmix:
@@ -245,7 +254,7 @@ def _resample_clip(window: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
 def apply(windows: tf.Tensor, draws: Draws, config: AugmentConfig) -> tf.Tensor:
     """Augments a batch of clips and normalises it, in static shapes.
 
-    Mixup and CutMix, which need the labels, come after it.
+    Still clips, mixup and CutMix, which need the labels, come after it.
 
     Args:
       windows: uint8 [B, T, P, P, 3] of `window`; the crop itself (P = S) where `config` has neither scale nor flip.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from models.clips import augment, cutmix, images, mixup
+from models.clips import augment, cutmix, images, mixup, still
 from models.clips.augment import AugmentConfig
 from models.network.remat import Remat, rematerialise
 from models.training import losses, scores
@@ -73,6 +73,8 @@ def train_step(
     def gradients_of(batch):
         pixels = augment.apply(batch["clip"], batch["draws"], augmentation)
         targets = one_hot(model, batch["labels"])
+        if augmentation.still:
+            pixels, targets = still.apply(pixels, targets, batch["draws"].still)
         if augmentation.mixup:
             pixels, targets = mixup.apply(pixels, targets, batch["draws"].mixup)
         if augmentation.cutmix:

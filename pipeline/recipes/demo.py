@@ -22,8 +22,8 @@ RECIPE = Recipe(
     ingest=IngestConfig(fps=10, short_side=48),
     clip=ClipConfig(num_frames=8, stride=2, min_resize=48, crop_size=48),
     views=ViewsConfig(temporal=4, spatial=3),
-    # No flip and no colour: a flip changes the motion.
-    augment=AugmentConfig(scale=None, flip=0.0, colour=0.0, drop_colour=0.0),
+    # No flip and no colour: a flip changes the motion. Still clips, so that it names none where nothing moves.
+    augment=AugmentConfig(scale=None, flip=0.0, colour=0.0, drop_colour=0.0, still=0.1),
     model=ModelConfig(
         tubelet=(4, 12, 12),
         hidden_size=96,

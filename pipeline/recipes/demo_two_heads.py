@@ -21,6 +21,8 @@ RECIPE = dataclasses.replace(
     data=dataclasses.replace(
         demo.RECIPE.data, heads=("verb", "noun"), num_classes=(8, 10), slices=("background", "fps", "shape")
     ),
+    # A still digit has a noun.
+    augment=dataclasses.replace(demo.RECIPE.augment, still=0.0),
     model=dataclasses.replace(demo.RECIPE.model, tubelet=(4, 24, 24), hidden_size=144, mlp_dim=576),
     train=dataclasses.replace(demo.RECIPE.train, epochs=60, eval_epochs=10),
     evaluation=EvaluationConfig(min_top_1=0.8, min_joint_top_1=0.8, max_top_1_drop=0.03),

@@ -13,7 +13,7 @@ class SegmentConfig:
       on: Score that a class must reach somewhere in a segment.
       off: Score that it must keep throughout a segment.
       least: Seconds; shorter segments are left out.
-      smooth: Standard deviation of the Gaussian over the scores in time, seconds; 0 is off, None a tenth of a window.
+      smooth: Standard deviation of the Gaussian over the scores in time, seconds; 0 is off, None an eighth of a window.
       background: Classes that mean that nothing happens.
     """
 

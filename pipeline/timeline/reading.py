@@ -60,7 +60,7 @@ class Reading:
     def __init__(self, model: OpenModel, decoder: Decoder, path: str, file: str, config: WindowConfig):
         self._model, self._decoder, self._path, self._file, self._config = model, decoder, path, file, config
         self._frames, self._error = 0, None
-        self._pictures, self._every = [], 1
+        self._pictures, self._every = [], config.every
         self._scored: list[Scored] = []
         self.expected = None if is_record(file) else self._windows(decoder.probe(file).duration)
 
@@ -78,8 +78,10 @@ class Reading:
 
     def _parts(self) -> Iterator[Sequence[bytes]]:
         try:
+            # A window that is the whole video may show any frame of it: it must lie within the first part.
             frames = min(math.ceil(_PART_SECONDS * self._config.fps), self._model.decode_config.max_frames)
-            for part in self._decoder.store_stream(self._file, frames):
+            frames = max(frames, self._config.frames)
+            for part in self._decoder.store_stream(self._file, frames, self._config.every):
                 self._keep_pictures(part.frames)
                 self._frames += len(part.frames)
                 yield part.frames

@@ -15,8 +15,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from pipeline.timeline.config import SegmentConfig
 
-# How sharply half of the evidence parts what is known from what is not; found on the demo, where 6 to 8 are as good.
-_STEEPNESS = 7
+# Which share of the evidence parts what is known from what is not, and how sharply; found on the demo, where 0.3 to 0.5
+# and 10 to 15 are as good.
+_SHARE, _STEEPNESS = 0.4, 10
 
 
 class Segment(NamedTuple):
@@ -47,7 +48,7 @@ def sure(probabilities: np.ndarray, known: float | None) -> np.ndarray:
     if not known:
         return np.asarray(probabilities, np.float32)
     share = evidence(probabilities)[:, np.newaxis] / known
-    return (probabilities * special.expit(_STEEPNESS * (share - 0.5))).astype(np.float32)
+    return (probabilities * special.expit(_STEEPNESS * (share - _SHARE))).astype(np.float32)
 
 
 def smoothed(scores: np.ndarray, hop: float, smooth: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from pipeline.timeline.segments import Segment, find_segments, smoothed, sure
 # Of the JSON. It grows when a field changes its meaning or goes.
 VERSION = 1
 # Of the smoothing's standard deviation, in a window: found on the demo, where twice as much joins what stands apart.
-_WINDOWS_OF_SMOOTHING = 10
+_WINDOWS_OF_SMOOTHING = 8
 # Digits of scores behind the point.
 _DIGITS = 4
 

@@ -1,4 +1,4 @@
-"""The windows of a video: overlapping clips from its beginning to its end, each frame decoded and resized once.
+"""The windows of a video: overlapping clips from its beginning to its end, each frame decoded and resized at most once.
 
 Contract: the pixels of a window are bit for bit those of the centre view that `views` makes of its frames, and memory
 does not grow with the length of the video.
@@ -7,6 +7,8 @@ does not grow with the length of the video.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -57,6 +59,11 @@ class WindowConfig:
         """Length of a window, seconds."""
         return self.frames / self.fps
 
+    @functools.cached_property
+    def every(self) -> int:
+        """Windows show only frames whose place in the video is a multiple of it, but for a video that has only one."""
+        return math.gcd(self.hop, *_indices(self.frames, self.clip))
+
     @property
     def hop_seconds(self) -> float:
         """Seconds from one window to the next."""
@@ -87,11 +94,12 @@ def window_config(card: ModelCard, window: float | None = None, hop: float | Non
 def windows(parts: Iterable[Sequence[bytes]], config: WindowConfig) -> Iterator[Window]:
     """The windows of a video.
 
-    A window begins every hop, as long as it ends within the video; a last one ends where the video does. A video that
-    is shorter than a window is one window, which repeats it as training does.
+    A window begins every hop, as long as it ends within the video; a last one ends where the video does, or less than
+    `config.every` frames before. A video that is shorter than a window is one window, which repeats it as training
+    does.
 
     Args:
-      parts: JPEG frames of the video, part after part.
+      parts: JPEG frames of the video, part after part; those that no window shows may be empty.
       config: How windows lie.
     """
     decode, frames, start = _decoder(config.clip), _Frames(), 0
@@ -104,7 +112,7 @@ def windows(parts: Iterable[Sequence[bytes]], config: WindowConfig) -> Iterator[
         yield from _windows(starts, config.frames, frames, config.clip, decode)
         # The last window of all may begin right behind the last one until now.
         frames.forget(start - config.hop)
-    last = max(0, frames.end - config.frames)
+    last = max(0, frames.end - config.frames) // config.every * config.every
     if frames.end and (start == 0 or last > start - config.hop):
         yield from _windows([last], min(config.frames, frames.end), frames, config.clip, decode)
 
@@ -136,10 +144,15 @@ class _Frames:
 
 
 def _windows(starts: Sequence[int], length: int, frames: _Frames, clip: ClipConfig, decode) -> Iterator[Window]:
-    indices = view_indices(tf.constant(length), clip, 1)[0].numpy()
-    frames.decode({int(start + index) for start in starts for index in indices}, decode)
+    indices = _indices(length, clip)
+    frames.decode({start + index for start in starts for index in indices}, decode)
     for start in starts:
-        yield Window(start, np.stack([frames.pixels[int(start + index)] for index in indices]))
+        yield Window(start, np.stack([frames.pixels[start + index] for index in indices]))
+
+
+def _indices(length: int, clip: ClipConfig) -> list[int]:
+    """Which of so many frames the centre view shows."""
+    return view_indices(tf.constant(length), clip, 1)[0].numpy().tolist()
 
 
 def _decoder(clip: ClipConfig) -> tf.types.experimental.GenericFunction:

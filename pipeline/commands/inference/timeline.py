@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         default = getattr(usual, name)
         parser.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: {default:g})")
-    text = "standard deviation of the smoothing over time, seconds (default: a tenth of a window)"
+    text = "standard deviation of the smoothing over time, seconds (default: an eighth of a window)"
     parser.add_argument("--smooth", type=seconds, help=text)
     parser.add_argument(
         "--background", action="append", default=[], metavar="CLASS", help="a class that means that nothing happens"

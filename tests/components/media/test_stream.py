@@ -43,6 +43,15 @@ def test_the_parts_of_any_form_are_the_whole_clip(tmp_path, number):
     assert [part.start for part in parts] == pytest.approx([7 * n / part.fps for n, part in enumerate(parts)])
 
 
+def test_only_the_frames_that_are_wanted_are_stored_behind_the_first_part(tmp_path):
+    path = write_video(tmp_path / "v.mp4", range(60))
+    whole = store_clip(path, TEN_FPS).frames
+    with Decoder(TEN_FPS) as decoder:
+        parts = list(decoder.store_stream(path, 5, every=3))
+    found = list(itertools.chain(*(part.frames for part in parts)))
+    assert found == [frame if place < 5 or place % 3 == 0 else b"" for place, frame in enumerate(whole)]
+
+
 def test_a_rule_for_short_clips_concerns_no_part(tmp_path):
     path = write_video(tmp_path / "v.mp4", range(25))
     config = dataclasses.replace(TEN_FPS, min_frames=20, short_clips="hold")

@@ -76,7 +76,13 @@ def test_a_step_in_parts_compiles_for_an_accelerator(clips):
 
 
 def test_a_step_with_all_that_is_drawn_learns_the_same_when_it_is_compiled(clips):
-    drawn = {"augment__erasing": "0.5", "augment__mixup": "0.8", "augment__cutmix": "1", "augment__switch": "1"}
+    drawn = {
+        "augment__erasing": "0.5",
+        "augment__still": "0.3",
+        "augment__mixup": "0.8",
+        "augment__cutmix": "1",
+        "augment__switch": "1",
+    }
     config = with_settings(train__batch_size="32", train__optimizer__schedule__base_learning_rate="0.05", **drawn)
     plain, weights = learn(clips, config)
     compiled, found = learn(clips, config, jit_compile=True)

@@ -92,7 +92,7 @@ def test_a_probability_counts_less_where_the_model_has_less_evidence_than_on_wha
     known, nothing = [0.93, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01], [0.65, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05]
     scores = np.array([known, nothing, [1 / 8] * 8], np.float32)
     least = sure(scores, float(evidence(np.array(known))))
-    assert least[0, 0] == pytest.approx(0.93 / (1 + np.exp(-3.5)), rel=1e-5)
+    assert least[0, 0] == pytest.approx(0.93 / (1 + np.exp(-6)), rel=1e-5)
     assert least[1, 0] < 0.25 and least[2, 0] < 0.01
     for unknown in (None, 0.0):
         np.testing.assert_array_equal(sure(scores, unknown), scores)

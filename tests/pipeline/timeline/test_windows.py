@@ -42,19 +42,21 @@ CLIPS = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "length", "hop", "part"),
+    ("kind", "length", "hop", "part", "every"),
     [
-        ("resized", 8, 4, 10),
-        ("resized", 8, 3, 1),
-        ("as it is", 4, 2, 50),
-        ("segments", 9, 4, 10),
+        ("resized", 8, 4, 10, 2),
+        ("resized", 8, 3, 1, 1),
+        ("as it is", 4, 2, 50, 1),
+        ("segments", 9, 4, 10, 1),
     ],
 )
-def test_windows_are_the_centre_views_of_their_frames(kind, length, hop, part):
+def test_windows_are_the_centre_views_of_their_frames(kind, length, hop, part, every):
     frames, clip = jpegs(31), CLIPS[kind]
-    found = list(windows(parts_of(frames, part), WindowConfig(clip, 10, length, hop)))
-    regular = list(range(0, 31 - length + 1, hop))
-    assert [one.start for one in found] == regular + [31 - length] * (regular[-1] + length < 31)
+    config = WindowConfig(clip, 10, length, hop)
+    found = list(windows(parts_of(frames, part), config))
+    regular, last = list(range(0, 31 - length + 1, hop)), (31 - length) // every * every
+    assert [one.start for one in found] == regular + [last] * (last > regular[-1])
+    assert config.every == every
     for one in found:
         (view,) = images.make_views(tf.constant(frames[one.start : one.start + length]), clip, CENTRE_VIEW)
         np.testing.assert_array_equal(one.clip, view)
@@ -92,15 +94,16 @@ def test_a_frame_is_decoded_once_and_only_if_a_window_shows_it(monkeypatch, hop,
 
 def test_the_logits_of_a_window_are_those_of_the_same_part_of_the_video(colour_model, tmp_path):
     """The reference is what `vivit predict --start --end` does, of the centre view alone."""
-    video = str(write_video(tmp_path / "v.mp4", np.random.default_rng(0).integers(0, 256, (45, 48, 64, 3), np.uint8)))
+    video = str(write_video(tmp_path / "v.mp4", np.random.default_rng(0).integers(0, 256, (47, 48, 64, 3), np.uint8)))
     model = open_model(colour_model)
     config = window_config(model.card)
     assert (config.frames, config.hop) == (8, 4)
     with Decoder(model.decode_config) as decoder:
-        scored = list(score_windows(model, (part.frames for part in decoder.store_stream(video, 10)), config))
+        parts = decoder.store_stream(video, 10, config.every)
+        scored = list(score_windows(model, (part.frames for part in parts), config))
         segments = [(one.start / config.fps, (one.start + config.frames) / config.fps) for one in scored]
         stored = dict(decoder.store_segments(video, segments))
-    assert [one.start for one in scored] == [*range(0, 38, 4), 37]
+    assert [one.start for one in scored] == [*range(0, 40, 4), 38]
     for place, one in enumerate(scored):
         example = serving_example(stored[place].frames)
         clips = model.signatures[serving.VIEWS_SIGNATURE](examples=tf.constant([example]))[serving.CLIPS]

@@ -14,6 +14,7 @@ TOGETHER = {
     "train__sampling": "balanced",
     "augment__scale": "null",
     "augment__erasing": "0.5",
+    "augment__still": "0.3",
     "augment__repeats": "2",
 }
 

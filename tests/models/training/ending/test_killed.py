@@ -25,6 +25,7 @@ STATEFUL = with_settings(
     train__sampling="balanced",
     augment__repeats="2",
     augment__erasing="0.5",
+    augment__still="0.3",
     augment__mixup="0.3",
     augment__cutmix="0.5",
 )
