@@ -8,6 +8,7 @@ _ARTIFACT_TYPES = {
     "ProductionModel": "components.gates.production",
     "PredictionsTable": "components.gates.scorer",
     "ClipHashes": "components.gates.clip_hasher",
+    "SmallerModels": "components.gates.smaller_models",
     "ReviewArtifact": "components.gates.review",
 }
 

@@ -34,6 +34,7 @@ from pipeline import settings
 from pipeline.beam import ingest_args, step_args
 from pipeline.data import PreparedData
 from pipeline.nodes.clip_transform import ClipTransform
+from pipeline.nodes.compressor import Compressor
 from pipeline.recipe import Recipe
 from schemas import features
 
@@ -150,6 +151,10 @@ def _nodes(
     model_gate.add_upstream_node(evaluator)
     canary = ModelCanary(model=model, examples=examples)
     clip_hasher = ClipHasher(examples=examples)
+    smaller = {}
+    if recipe.push.smaller:
+        compressor = Compressor(model, examples, predictions, evaluation=recipe.evaluation, push=recipe.push)
+        smaller = {"smaller": compressor.outputs["smaller"]}
     review = Review(
         predictions=predictions,
         model=model,
@@ -162,6 +167,7 @@ def _nodes(
         manifest_dir=data.manifest_dir,
         workdir=workdir,
         run=run,
+        **smaller,
     )
     pusher = Pusher(
         model=model,
@@ -176,7 +182,7 @@ def _nodes(
     pusher.add_upstream_node(review)
     return [
         example_gen, quarantine_gate, statistics_gen, schema_gen, example_validator, transform, trainer, production,
-        scorer, evaluator, model_gate, canary, clip_hasher, review, pusher,
+        scorer, evaluator, model_gate, canary, clip_hasher, *([compressor] if smaller else []), review, pusher,
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from components.gates.model_canary import DETAIL_PROPERTY
 from components.gates.model_gate import read_assessment
 from components.gates.pusher import DETAIL_PROPERTY as PUSH_DETAIL
 from components.gates.review import PAGE_PROPERTY
+from components.gates.smaller_models import read_forms
 from components.ingest.config import IngestConfig
 from components.ingest.example_gen import QUARANTINE_KEY
 from components.ingest.quarantine import read_quarantine, read_summary
@@ -113,7 +115,14 @@ def _gate_lines(assessment: Assessment, results: Mapping[str, NodeResult]) -> li
     lines += [f"            note: {note}" for note in assessment.notes]
     canary = results["ModelCanary"].outputs["blessing"][0]
     serves = "serves" if _int(canary, "blessed") == 1 else "DOES NOT SERVE"
-    return [*lines, f"  canary    {serves}: {_text(canary, DETAIL_PROPERTY)}"]
+    lines.append(f"  canary    {serves}: {_text(canary, DETAIL_PROPERTY)}")
+    return lines + _smaller_lines(results.get("Compressor"))
+
+
+def _smaller_lines(compressor: NodeResult | None) -> list[str]:
+    forms = read_forms(compressor.outputs["smaller"][0].uri) if compressor else ()
+    titles = itertools.chain(["smaller "], itertools.repeat(" " * 8))
+    return [f"  {title}  {form.sentence} ({typed_path(form.path)})" for title, form in zip(titles, forms, strict=False)]
 
 
 def _comparison_lines(scored: Scored) -> list[str]:

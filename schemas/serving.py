@@ -48,6 +48,10 @@ SIGNATURES = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, VIEWS_SI
 # one for each signature of `WARMED_UP` that the model has.
 WARMED_UP = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, EMBEDDING_SIGNATURE)
 WARMUP_REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
+# Smaller forms of a model: SavedModels whose weights have fewer bits, and a folder with the network of one clip, the
+# signature `network`, as a TensorFlow Lite file.
+SMALLER_FORMS = ("float16", "int8", "tflite")
+LITE_FILE = "network.tflite"
 
 # Of float32 on CPUs: sums in another order differ in the last digits.
 _FLOAT32_TOLERANCE = 1e-4
@@ -147,7 +151,7 @@ class ExpectedLogits:
     Attributes:
       views: Logits over all views: clip id -> head -> K floats.
       centre: Logits over the centre view: clip id -> head -> K floats.
-      dtype: Of the network's matrix products, "float32" or "bfloat16".
+      dtype: Of the network's matrix products, "float32" or "bfloat16"; of a smaller model, its form.
       device: Where the trainer computed the logits, see `compute_device`.
       weights: All weights that the logits follow from, see `weights_of`; None in files from before they were written.
     """
@@ -163,6 +167,10 @@ class ExpectedLogits:
         if self.dtype == "float32" and {self.device, device} == {"CPU"}:
             return _FLOAT32_TOLERANCE
         return max(_FLOAT32_TOLERANCE, _ROUNDED_TOLERANCE * float(np.ptp(logits)))
+
+    def rounded(self, form: str, weights: tuple[Weight, ...] | None) -> ExpectedLogits:
+        """The same for a smaller form, which has other weights and may differ by their rounding."""
+        return dataclasses.replace(self, dtype=form, weights=weights)
 
     def write(self, model_dir: str) -> None:
         """Writes them into a SavedModel."""

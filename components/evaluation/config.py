@@ -47,6 +47,14 @@ class PushConfig:
 
     Attributes:
       approval: "required": it waits until a reviewer approves it with `vivit models approve`.
+      smaller: Smaller forms that are made of every model and shown in its review: "float16", "int8", "tflite".
+      max_smaller_drop: How much of its top-1 a head, or all together, may lose in a smaller form, 0 to 1.
     """
 
     approval: Literal["none", "required"] = "none"
+    smaller: tuple[Literal["float16", "int8", "tflite"], ...] = ()
+    max_smaller_drop: float = 0.01
+
+    def __post_init__(self):
+        if not 0 <= self.max_smaller_drop <= 1:
+            raise ValueError(f"push.max_smaller_drop is {self.max_smaller_drop}; it must be between 0 and 1")

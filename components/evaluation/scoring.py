@@ -14,8 +14,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -65,6 +65,7 @@ def score_split(
     kept: str,
     output: str,
     batch_views: int | None,
+    load: Callable[[str], Mapping[str, Any]] = lambda uri: tf.saved_model.load(uri).signatures,
 ) -> None:
     """Writes the table of predictions, one Parquet file per shard.
 
@@ -76,6 +77,7 @@ def score_split(
       kept: Folder (any URI) of the scores that outlive this call; those of other models are removed.
       output: Folder of the table.
       batch_views: Views that are in a network at a time, of any clips; None: as many as fit, see `fitting_views`.
+      load: Gives the signatures `views` and `network` of a model.
     """
     digests = {shard: files.sha256(shard) for shard in shards}
     runs = {role: model for role, model in models.items() if not model.problem}
@@ -83,7 +85,7 @@ def score_split(
         wanted = {shard: _kept_file(kept, model, digest) for shard, digest in digests.items()}
         missing = {shard: file for shard, file in wanted.items() if not tf.io.gfile.exists(file)}
         if missing:
-            _score_shards(role, model, missing, split, batch_views)
+            _score_shards(role, model, missing, split, batch_views, load(model.uri))
     for shard, digest in digests.items():
         scored = {role: _kept_file(kept, model, digest) for role, model in runs.items()}
         if not all(map(tf.io.gfile.exists, scored.values())):
@@ -97,12 +99,16 @@ def score_split(
 
 
 def _score_shards(
-    role: Role, model: ScoredModel, wanted: Mapping[str, str], split: str, batch_views: int | None
+    role: Role,
+    model: ScoredModel,
+    wanted: Mapping[str, str],
+    split: str,
+    batch_views: int | None,
+    signatures: Mapping[str, Any],
 ) -> None:
     """Scores each shard and keeps its scores in the file that is named beside it."""
-    served = tf.saved_model.load(model.uri)
     progress = _Progress(role)
-    clips = progress.counted(_scored_clips(list(wanted), served, model, batch_views))
+    clips = progress.counted(_scored_clips(list(wanted), signatures, model, batch_views))
     for shard, found in itertools.groupby(clips, key=lambda clip: clip.shard):
         _keep(list(found), model, split, wanted[shard])
     progress.end()
@@ -126,9 +132,11 @@ class _ScoredClip(NamedTuple):
     logits: dict[str, np.ndarray]
 
 
-def _scored_clips(shards: Sequence[str], served, model: ScoredModel, batch_views: int | None) -> Iterator[_ScoredClip]:
+def _scored_clips(
+    shards: Sequence[str], signatures: Mapping[str, Any], model: ScoredModel, batch_views: int | None
+) -> Iterator[_ScoredClip]:
     """Clips in the order of the shards, all through one input pipeline."""
-    views, network = served.signatures[serving.VIEWS_SIGNATURE], served.signatures[serving.NETWORK_SIGNATURE]
+    views, network = signatures[serving.VIEWS_SIGNATURE], signatures[serving.NETWORK_SIGNATURE]
     shape = views.structured_outputs[serving.CLIPS].shape.as_list()
     count, spec = shape[1], _describing_spec(_records(shards))
 

@@ -44,7 +44,7 @@ class ModelCanaryExecutor(base_executor.BaseExecutor):
         model = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
         examples = artifact_utils.get_split_uri(input_dict["examples"], exec_properties["split"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        ok, detail = _check_in_fresh_process(model, examples, exec_properties["timeout_s"])
+        ok, detail = check_in_fresh_process(model, examples, exec_properties["timeout_s"])
         _logger.info("%s: %s", "serves" if ok else "does NOT serve", detail)
         # The names and the property are those of InfraValidator: the Pusher reads them.
         tf.io.gfile.makedirs(blessing.uri)
@@ -54,7 +54,14 @@ class ModelCanaryExecutor(base_executor.BaseExecutor):
         blessing.set_string_custom_property(DETAIL_PROPERTY, detail)
 
 
-def _check_in_fresh_process(model: str, examples: str, timeout_s: int) -> tuple[bool, str]:
+def check_in_fresh_process(model: str, examples: str, timeout_s: int) -> tuple[bool, str]:
+    """Whether a SavedModel serves, and what `components.gates.serving_check` said of it.
+
+    Args:
+      model: The SavedModel.
+      examples: Folder of raw examples.
+      timeout_s: Seconds after which it is ended.
+    """
     command = [sys.executable, "-m", "components.gates.serving_check", "--model", model, "--examples", examples]
     if "tensorflow_io" in sys.modules:
         command += ["--plugin", "tensorflow_io"]

@@ -18,6 +18,7 @@ from components.gates.clip_hasher import ClipHashes, read_hashes
 from components.gates.model_canary import DETAIL_PROPERTY
 from components.gates.model_gate import read_assessment
 from components.gates.scorer import PredictionsTable
+from components.gates.smaller_models import SmallerModels, read_forms
 from components.ingest.example_gen import QUARANTINE_KEY, Quarantine
 from components.ingest.quarantine import read_lines, read_summary
 from components.manifest.reader import Clip
@@ -57,6 +58,7 @@ class ReviewSpec(ComponentSpec):
         "hashes": ChannelParameter(type=ClipHashes),
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing),
+        "smaller": ChannelParameter(type=SmallerModels, optional=True),
     }
     OUTPUTS = {"review": ChannelParameter(type=ReviewArtifact)}
 
@@ -66,7 +68,7 @@ class ReviewExecutor(base_executor.BaseExecutor):
 
     def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
         """Writes the candidate's record and its page, also below ``<workdir>/candidates``."""
-        uri = {key: artifact_utils.get_single_uri(artifacts) for key, artifacts in input_dict.items()}
+        uri = {key: artifact_utils.get_single_uri(artifacts) for key, artifacts in input_dict.items() if artifacts}
         predictions = Predictions.read(uri["predictions"])
         infra = artifact_utils.get_single_instance(input_dict["infra_blessing"])
         candidate = _record(
@@ -78,7 +80,9 @@ class ReviewExecutor(base_executor.BaseExecutor):
         )
         workdir = exec_properties["workdir"]
         split = artifact_utils.get_split_uri(input_dict["examples"], predictions.clips.split)
-        page = review_page(review_facts(candidate, predictions, workdir, split, uri["hashes"], uri["model_run"]))
+        facts = review_facts(candidate, predictions, workdir, split, uri["hashes"], uri["model_run"])
+        smaller = read_forms(uri["smaller"]) if "smaller" in uri else ()
+        page = review_page(dataclasses.replace(facts, smaller=smaller))
         write_candidate(workdir, candidate)
         review = artifact_utils.get_single_instance(output_dict["review"])
         kept = page_path(workdir, candidate.id)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from components.evaluation.assessment import Assessment
+from components.evaluation.smaller import SmallerForm
 from components.registry.records import Candidate, Decision
 from components.review.findings import find, in_turn, near_duplicates
 from components.review.judged import judge
@@ -39,6 +40,7 @@ class Review:
       curves: Of the training.
       decision: What a reviewer decided; None so far.
       workdir: That of the run, for the command that records a decision.
+      smaller: Smaller forms that were made of the candidate.
     """
 
     candidate: Candidate
@@ -49,6 +51,7 @@ class Review:
     curves: tuple[Curve, ...]
     decision: Decision | None
     workdir: str = ""
+    smaller: Sequence[SmallerForm] = ()
 
 
 def clips_to_show(predictions: Predictions, assessment: Assessment, duplicates: Mapping[str, str] | None) -> list[str]:

@@ -31,6 +31,12 @@ def remove(folder: str) -> None:
         tf.io.gfile.rmtree(folder)
 
 
+def size(folder: str) -> int:
+    """Bytes of all files in a folder."""
+    paths = (os.path.join(where, name) for where, _, files_in in tf.io.gfile.walk(folder) for name in files_in)
+    return sum(tf.io.gfile.stat(path).length for path in paths)
+
+
 def artifact_store_problem(workdir: str) -> str:
     """Why TFX, which reads and writes artifacts with TensorFlow alone, cannot keep them in a workdir; empty if it can.
 

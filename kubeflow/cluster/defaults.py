@@ -21,6 +21,7 @@ _SMALL = {
     "Evaluator": (2, 8),
     "ModelGate": (2, 8),
     "ModelCanary": (4, 8),
+    "Compressor": (4, 8),
     "Review": (2, 8),
     "Pusher": (1, 4),
 }
@@ -35,10 +36,11 @@ _BASE = {
     "Evaluator": (8, 32),
     "ModelGate": (2, 16),
     "ModelCanary": (4, 16),
+    "Compressor": (8, 32),
     "Review": (4, 16),
     "Pusher": (1, 4),
 }
-_LARGE = {**_BASE, "Trainer": (32, 128), "ModelCanary": (8, 32), "Pusher": (2, 8)}
+_LARGE = {**_BASE, "Trainer": (32, 128), "ModelCanary": (8, 32), "Compressor": (16, 64), "Pusher": (2, 8)}
 _OTHERS = Step(cpu=1.0, memory=4.0)
 # Those that run the network. The Evaluator reads a table of predictions.
 _ACCELERATED = ("Trainer", "Scorer", "ModelCanary")

@@ -104,8 +104,9 @@ class TubeletEmbedding(keras.layers.Layer):
         channels = clip.shape[-1]
         (t, h, w), (nt, nh, nw) = self.tubelet, [n // s for n, s in zip(clip.shape[1:4], self.tubelet, strict=True)]
         clip = clip[:, : nt * t, : nh * h, : nw * w]
-        tubelets = ops.reshape(clip, (-1, nt, t, nh, h, nw, w, channels))
-        tubelets = ops.transpose(tubelets, (0, 1, 3, 5, 2, 4, 6, 7))
+        # Six axes: TensorFlow Lite transposes no more.
+        tubelets = ops.reshape(clip, (-1, t, nh, h, nw, w * channels))
+        tubelets = ops.transpose(tubelets, (0, 2, 4, 1, 3, 5))
         tubelets = ops.reshape(tubelets, (-1, t * h * w * channels))
         tokens = ops.matmul(tubelets, ops.reshape(self.kernel, (-1, self.width))) + self.bias
         return ops.reshape(tokens, (-1, nt, nh * nw, self.width))
