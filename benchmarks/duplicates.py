@@ -120,9 +120,12 @@ def _found(pairs: Sequence[tuple[str, str]], alike: int, copies: int) -> Found:
 
 def _hashes(model: str, clips: Sequence[ListedClip]) -> np.ndarray:
     """Hashes of clips as the model's own clips are stored."""
+    hashes = []
     with Decoder(open_model(model).decode_config) as decoder:
-        stored = [next(iter(decoder.store_segments(clip.file, [(0.0, None)])))[1] for clip in clips]
-    return np.array([clip_hash(one.frames) for one in stored])
+        for clip in clips:
+            ((_, stored),) = decoder.store_segments(clip.file, [(0.0, None)])
+            hashes.append(clip_hash(stored.frames))
+    return np.array(hashes)
 
 
 def _write_copy(path: str, source: str, name: str) -> None:

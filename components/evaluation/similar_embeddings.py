@@ -82,8 +82,8 @@ def whiten(sets: Sequence[np.ndarray]) -> None:
 def find_similar(clips: np.ndarray, of: np.ndarray | None = None, *, least: float) -> Similar:
     """Finds the pairs of clips whose similarity is `least` or more.
 
-    Compares all, block by block: N * M * D multiplications, half of them within one set. Beside the embeddings it takes
-    about 150 MB at most, and 40 MB for `MOST_PAIRS`, whatever N and M are: 100,000 clips of D = 768 are 307 MB.
+    Compares all, block by block: N * M * D multiplications, half of them within one set. Beside the embeddings, 307 MB
+    for 100,000 clips of D = 768, it takes 100 MB at most, whatever N and M are, and even if all clips are alike.
 
     Args:
       clips: From `whiten`, float32 [N, D].

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,12 +74,8 @@ def find_duplicates(output: str, other: str | None, *, least: float) -> Duplicat
     similar = find_similar(clips.embeddings, of.embeddings if other else None, least=least)
     members = [] if similar.clusters is None else _members(similar.clusters)
     number = {clip: index for index, cluster in enumerate(members) for clip in cluster}
-    rows = []
-    for clip, original, value in zip(similar.clip.tolist(), similar.of.tolist(), similar.similarity, strict=True):
-        row, of_row = dict(clips.clips[clip]), dict(of.clips[original])
-        pair = {"clip": row.pop("id"), "of": of_row.pop("id"), "similarity": round(float(value), 6)}
-        pair |= {"cluster": number[clip]} if members else {}
-        rows.append(pair | row | {f"of_{name}": of_value for name, of_value in of_row.items()})
+    found = zip(similar.clip.tolist(), similar.of.tolist(), similar.similarity.tolist(), strict=True)
+    rows = [_row(clips.clips[clip], of.clips[original], value, number.get(clip)) for clip, original, value in found]
     left_out = sum(int((~one.embeddings.any(axis=1)).sum()) for one in sets)
     compared = sum(len(one.clips) for one in sets) - left_out
     clusters = [[of.clips[clip] for clip in cluster] for cluster in members]
@@ -143,9 +138,16 @@ def _tables(output: str) -> list[str]:
     return [os.path.join(output, f"{shard}.parquet") for shard in shards]
 
 
+def _row(clip: Row, of: Row, similarity: float, cluster: int | None) -> Row:
+    row = {"clip": clip["id"], "of": of["id"], "similarity": round(similarity, 6)}
+    row |= {} if cluster is None else {"cluster": cluster}
+    row |= {name: value for name, value in clip.items() if name != "id"}
+    return row | {f"of_{name}": value for name, value in of.items() if name != "id"}
+
+
 def _members(clusters: np.ndarray) -> list[list[int]]:
     """The clips of each cluster of several, the largest first, of equal ones the one whose first clip comes first."""
     order = np.argsort(clusters, kind="stable")
     starts = np.flatnonzero(np.diff(clusters[order])) + 1
-    several: Sequence[np.ndarray] = [part for part in np.split(order, starts) if len(part) > 1]
-    return sorted((part.tolist() for part in several), key=lambda part: (-len(part), part[0]))
+    several = [part.tolist() for part in np.split(order, starts) if len(part) > 1]
+    return sorted(several, key=lambda part: (-len(part), part[0]))
