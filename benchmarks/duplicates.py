@@ -21,7 +21,8 @@ from pipeline.inference.job import JobConfig, run_job
 from pipeline.inference.model import open_model
 
 Frames = list[Image.Image]
-_EVALUATED = 240
+# Clips of the demo that are searched, of digits that its training sees, or does not; those of the latter with copies.
+_TRAINED, _EVALUATED, _COPIED = 720, 240, 120
 
 
 def _each(change: Callable[[Image.Image], Image.Image]) -> Callable[[Frames], Frames]:
@@ -72,21 +73,19 @@ class Found:
     wrong: int
 
 
-def bench_duplicates(model: str, *, least: float, clips: int = 960, copies: int = 120) -> tuple[Found, Found]:
+def bench_duplicates(model: str, *, least: float) -> tuple[Found, Found]:
     """Searches the demo's clips for changed copies, with a model of the recipe demo: by embeddings, and by hashes.
 
     Args:
       model: SavedModel, or folder of numbered versions.
       least: Least similarity of embeddings.
-      clips: Clips that are searched, above 240; the first 240 have digits that training does not see.
-      copies: Of how many of these 240 there are copies, one with each change.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        videos = write_demo_data(root, train=clips - _EVALUATED, eval=_EVALUATED).parent / "videos"
+        videos = write_demo_data(root, train=_TRAINED, eval=_EVALUATED).parent / "videos"
         originals = [ListedClip(str(path), str(path), id=path.stem) for path in sorted(videos.iterdir())]
         changed = []
-        for clip in originals[:copies]:
+        for clip in originals[:_COPIED]:
             for name in CHANGES:
                 path = str(root / f"{clip.id} {name}.mp4")
                 _write_copy(path, clip.file, name)
@@ -99,9 +98,9 @@ def bench_duplicates(model: str, *, least: float, clips: int = 960, copies: int 
         alike = find_duplicates(outputs[0], None, least=least).clusters
     nearest = near_duplicates(changed_hashes, hashes)
     hashed = [(clip.id, originals[of].id) for clip, of in zip(changed, nearest, strict=True) if of >= 0]
-    others = (np.delete(hashes, row, axis=0) for row in range(clips))
+    others = (np.delete(hashes, row, axis=0) for row in range(len(hashes)))
     hashed_alike = sum(near_duplicates(hashes[row : row + 1], of)[0] >= 0 for row, of in enumerate(others))
-    return _found(pairs, sum(map(len, alike)), copies), _found(hashed, int(hashed_alike), copies)
+    return _found(pairs, sum(map(len, alike))), _found(hashed, int(hashed_alike))
 
 
 def describe(by_embedding: Found, by_hash: Found) -> str:
@@ -112,10 +111,10 @@ def describe(by_embedding: Found, by_hash: Found) -> str:
     return "\n".join([*lines, f"{'clips with a wrong partner':28}{by_embedding.wrong:9}  {by_hash.wrong:4}"])
 
 
-def _found(pairs: Sequence[tuple[str, str]], alike: int, copies: int) -> Found:
+def _found(pairs: Sequence[tuple[str, str]], alike: int) -> Found:
     right = [copy for copy, original in pairs if copy.startswith(f"{original} ")]
     wrong = {copy for copy, original in pairs if not copy.startswith(f"{original} ")}
-    return Found({name: sum(copy.endswith(name) for copy in right) / copies for name in CHANGES}, alike + len(wrong))
+    return Found({name: sum(copy.endswith(name) for copy in right) / _COPIED for name in CHANGES}, alike + len(wrong))
 
 
 def _hashes(model: str, clips: Sequence[ListedClip]) -> np.ndarray:
