@@ -31,7 +31,7 @@ from pipeline.commands import (
     run,
     train,
 )
-from pipeline.commands.inference import predict, timeline
+from pipeline.commands.inference import duplicates, predict, timeline
 from pipeline.commands.serving import request, serve_config
 from pipeline.console import Console, quiet
 from pipeline.local.interrupt import STATUS
@@ -48,6 +48,7 @@ _COMMANDS = {
     "check": check,
     "doctor": doctor,
     "predict": predict,
+    "duplicates": duplicates,
     "timeline": timeline,
     "models": models,
     "serve-config": serve_config,

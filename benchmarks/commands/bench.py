@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     timeline.add_argument("--model", required=True, help="a model of the recipe demo")
     timeline.add_argument("--hours", type=float, default=3.0, help="length of the video (default: 3)")
     timeline.set_defaults(bench=bench_timeline)
+    text = "copies that `vivit duplicates` finds, and that perceptual hashes find"
+    duplicates = subparsers.add_parser("duplicates", help=text, description=text)
+    duplicates.add_argument("--json", action="store_true")
+    duplicates.add_argument("--model", required=True, help="a model of the recipe demo")
+    duplicates.set_defaults(bench=bench_duplicates)
     text = "also run the step with the recipe's own settings on this machine's CPU, and measure"
     memory.add_argument("--measure", action="store_true", help=text)
     probe = add("probe", "a probe's grid of heads, against the backbone's pass over its clips", bench_probe, "probe")
@@ -203,6 +208,16 @@ def bench_timeline(arguments: argparse.Namespace, echo: Echo) -> None:
 
     costs = bench(arguments.model, hours=arguments.hours)
     echo(json.dumps({**dataclasses.asdict(costs), "ratio": costs.ratio}) if arguments.json else describe(costs))
+
+
+def bench_duplicates(arguments: argparse.Namespace, echo: Echo) -> None:
+    """Counts which changed copies are found."""
+    from benchmarks.duplicates import bench_duplicates as bench
+    from benchmarks.duplicates import describe
+    from pipeline.commands.inference.duplicates import LEAST
+
+    found = bench(arguments.model, least=LEAST)
+    echo(json.dumps([dataclasses.asdict(one) for one in found]) if arguments.json else describe(*found))
 
 
 def bench_probe(arguments: argparse.Namespace, echo: Echo) -> None:

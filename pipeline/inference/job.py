@@ -47,7 +47,7 @@ from pipeline.settings import ConfigError
 # Clips of a shard at most; a small job has several, too, as workers share the work by shard.
 _SHARD_CLIPS, _LEAST_SHARDS = 512, 8
 _STAT_THREADS = 32
-_JOB, _SUMMARY, _QUARANTINE, UNFINISHED = "job.json", "summary.json", "quarantine.jsonl", "unfinished"
+JOB, _SUMMARY, _QUARANTINE, UNFINISHED = "job.json", "summary.json", "quarantine.jsonl", "unfinished"
 # How the names of files end while they are written.
 _PART = ".part"
 # Reasons that a summary names, the most frequent first.
@@ -140,7 +140,7 @@ def plan_shards(clips: Sequence[ListedClip]) -> list[Shard]:
 
 def _claim(shards: Sequence[Shard], config: JobConfig) -> None:
     """Writes what the output folder is for; raises ConfigError if it is for something else."""
-    path = os.path.join(config.output, _JOB)
+    path = os.path.join(config.output, JOB)
     clips = [clip for shard in shards for clip in shard.clips]
     wanted = {
         "model": digest_of(config.model),
