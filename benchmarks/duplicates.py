@@ -11,7 +11,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
-from components.evaluation.near_duplicates import clip_hash, near_duplicates
+from components.evaluation.duplicates.hashes import clip_hash, near_duplicates
 from components.manifest.listing import ListedClip
 from components.media.decoder import Decoder
 from pipeline.beam import step_args

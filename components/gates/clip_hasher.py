@@ -13,7 +13,7 @@ from tfx.types import artifact_utils, channel, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.types.component_spec import ChannelParameter, ComponentSpec
 
-from components.evaluation.near_duplicates import clip_hash
+from components.evaluation.duplicates.hashes import clip_hash
 from schemas import features
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from components.evaluation.near_duplicates import near_duplicates
+from components.evaluation.duplicates.hashes import near_duplicates
 from components.media.filmstrip import draw_attention, draw_filmstrip
 from components.review.facts import Curve
 from schemas import features, serving

@@ -88,7 +88,7 @@ def write_smaller(source: str, output: str, form: str) -> None:
     card, expected = serving.ModelCard.read(source), serving.ExpectedLogits.read(source)
     model, settings = _network(source, card)
     if form == "tflite":
-        content = _lite(ServedModel(model, **settings), settings["clip"])
+        content = lite_file(ServedModel(model, **settings), settings["clip"])
         _write(os.path.join(output, serving.LITE_FILE), content)
         card.write(output)
         expected.rounded(form, None).write(output)
@@ -118,8 +118,12 @@ def _network(source: str, card: serving.ModelCard) -> tuple[keras.Model, dict[st
     return model, {"clip": clip, "views": views, "classes": card.classes}
 
 
-def _lite(served: ServedModel, clip: ClipConfig) -> bytes:
-    """The network of one clip for TensorFlow Lite, its weights in float16."""
+def lite_file(served: ServedModel, clip: ClipConfig) -> bytes:
+    """The network of one clip as a file of TensorFlow Lite, its weights in float16.
+
+    Raises:
+      ValueError: If TensorFlow Lite cannot express the network.
+    """
     one = [tf.TensorSpec([1, *clip.shape, 3], tf.uint8, name=serving.CLIPS)]
     network = tf.function(served.compute, input_signature=one).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([network], served)

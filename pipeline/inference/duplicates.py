@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.evaluation.similar_embeddings import find_similar, whiten
+from components.evaluation.duplicates.embeddings import find_similar, whiten
 from components.storage import files
 from pipeline.inference.job import JOB, Shard
 from pipeline.settings import ConfigError

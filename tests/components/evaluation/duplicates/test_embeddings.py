@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.evaluation import similar_embeddings
-from components.evaluation.similar_embeddings import MOST_PAIRS, find_similar, whiten
+from components.evaluation.duplicates.embeddings import MOST_PAIRS, find_similar, whiten
 
 
 def embeddings(count, width=32, seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from components.evaluation.near_duplicates import FLAT, FRAMES, clip_hash, near_duplicates
+from components.evaluation.duplicates.hashes import FLAT, FRAMES, clip_hash, near_duplicates
 
 
 def clip(seed, *, scale=1.0, quality=90, start=0):

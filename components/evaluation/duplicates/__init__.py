@@ -1,0 +1,1 @@
+"""Near duplicates: by hashes of what is seen, and by embeddings."""
