@@ -8,6 +8,7 @@ true of an interpreter that has imported nothing is tested with `subprocess`.
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -59,6 +60,8 @@ def run_module(name: str, *arguments: str) -> None:
 
 
 def _run(function, arguments, log, folder, environment):
+    # What was imported stays; to go through all of it for garbage takes a second each time.
+    gc.freeze()
     # A shell has its background jobs, and what they start, ignore the signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
