@@ -34,7 +34,8 @@ UNGATED = (
     "evaluation.min_top_1=0",
     "evaluation.max_top_1_drop=1",
 )
-
+# One step, whose rate is 0 as that of every first step: each clip is taken for one of the first class.
+UNTRAINED = ("train.epochs=0.1",)
 
 TWO_HEADS = ("data.heads=verb,noun", 'data.slices=["background"]')
 # A plain data set in place of the demo's.
