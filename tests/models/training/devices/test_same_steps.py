@@ -9,6 +9,7 @@ from tests.models.training.runs import with_settings
 
 # 12 steps, two passes, with an evaluation and so a report after each, so that the loss of every step is on record.
 TOGETHER = {
+    "model__num_layers": "1",
     "train__epochs": "2",
     "train__eval_epochs": "0.1",
     "train__sampling": "balanced",
