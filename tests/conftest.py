@@ -7,9 +7,13 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import dataclasses
+import functools
+import gc
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.videos import write_colour_classes
 
@@ -30,7 +34,8 @@ UNGATED = (
     "evaluation.min_top_1=0",
     "evaluation.max_top_1_drop=1",
 )
-
+# One step, whose rate is 0 as that of every first step: each clip is taken for one of the first class.
+UNTRAINED = ("train.epochs=0.1",)
 
 TWO_HEADS = ("data.heads=verb,noun", 'data.slices=["background"]')
 # A plain data set in place of the demo's.
@@ -41,6 +46,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the files whose tests take minutes, so that no worker ends long after the others."""
     long = {item.path for item in items if item.get_closest_marker("end_to_end")}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what was imported out of garbage collection, which takes a second whenever it goes through all of it."""
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Gives all files that use a finished run to one worker, which makes it once."""
+    return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class _Scheduling(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "finished runs" if _uses_finished_run(self.config.rootpath / file) else file
+
+
+@functools.cache
+def _uses_finished_run(file: Path) -> bool:
+    text = file.read_text()
+    return any(fixture in text for fixture in ("two_heads_run", "colours_run"))
 
 
 @dataclasses.dataclass(frozen=True)

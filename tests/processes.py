@@ -8,6 +8,7 @@ true of an interpreter that has imported nothing is tested with `subprocess`.
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -52,6 +53,16 @@ def wait(process: BaseProcess) -> int:
     return process.exitcode
 
 
+def assert_compiles(function: Callable[..., None], *arguments: Any, log: Path) -> None:
+    """Runs a function that compiles for an accelerator, which must not fail.
+
+    In a process of its own, as XLA reads its flags once. What LLVM makes of a compiled step for this CPU takes most of
+    the time and is nothing of an accelerator's; what steps compute is compared elsewhere, with all its passes.
+    """
+    process = start(function, *arguments, log=log, XLA_FLAGS="--xla_backend_optimization_level=0")
+    assert wait(process) == 0, log.read_text()[-4000:]
+
+
 def run_module(name: str, *arguments: str) -> None:
     """``python -m NAME ARGUMENTS``, for `start`."""
     sys.argv = [name, *arguments]
@@ -59,6 +70,8 @@ def run_module(name: str, *arguments: str) -> None:
 
 
 def _run(function, arguments, log, folder, environment):
+    # What was imported stays; to go through all of it for garbage takes a second each time.
+    gc.freeze()
     # A shell has its background jobs, and what they start, ignore the signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()

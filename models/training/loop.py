@@ -230,6 +230,7 @@ def executions(first: int, total: int, pauses: Sequence[int], ends: Sequence[int
         first = end
 
 
+@tf.autograph.experimental.do_not_convert
 def _distributed(strategy, config: WeightsConfig, batches_of_host: Callable) -> tf.data.Dataset:
     """The dataset of all hosts, from a function of a host's context and its batch size per device."""
     return strategy.distribute_datasets_from_function(
@@ -237,6 +238,7 @@ def _distributed(strategy, config: WeightsConfig, batches_of_host: Callable) -> 
     )
 
 
+@tf.autograph.experimental.do_not_convert
 def _train_batches(train_clips: Split, config: WeightsConfig, first: int, context, batch_size: int) -> tf.data.Dataset:
     """Endless batches of one host, one device after the other, from step `first` on."""
     return input_pipeline.train_dataset(
@@ -253,6 +255,7 @@ def _train_batches(train_clips: Split, config: WeightsConfig, first: int, contex
     )
 
 
+@tf.autograph.experimental.do_not_convert
 def _without_texts(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Accelerators take no strings."""
     return batches.map(lambda batch: {name: value for name, value in batch.items() if name not in ("id", "group")})
@@ -282,7 +285,7 @@ def _learner(model, optimizer, head, strategy, config: WeightsConfig, pace: Pace
         remat=pace.remat,
     )
 
-    @tf.function
+    @tf.function(autograph=False)
     def one(batches):
         started = tf.timestamp()
         batch = next(batches)
@@ -290,16 +293,20 @@ def _learner(model, optimizer, head, strategy, config: WeightsConfig, pace: Pace
         metrics = strategy.experimental_local_results(strategy.run(step, args=(batch,)))
         return tf.nest.map_structure(lambda *values: values[0], *metrics) | {WAIT: waited}
 
-    @tf.function
+    @tf.function(autograph=False)
     def execute(batches, steps):
         names = sorted(one.get_concrete_function(batches).structured_outputs)
-        rows = tf.TensorArray(tf.float32, size=steps, element_shape=[len(names)])
-        for index in tf.range(steps):
-            metrics = one(batches)
-            rows = rows.write(index, tf.stack([metrics[name] for name in names]))
-        return dict(zip(names, tf.unstack(rows.stack(), num=len(names), axis=1), strict=True))
 
-    @tf.function
+        def row(_):
+            metrics = one(batches)
+            return tf.stack([metrics[name] for name in names])
+
+        rows = tf.map_fn(
+            row, tf.range(steps), fn_output_signature=tf.TensorSpec([len(names)], tf.float32), parallel_iterations=1
+        )
+        return dict(zip(names, tf.unstack(rows, num=len(names), axis=1), strict=True))
+
+    @tf.function(autograph=False)
     def on_any_host(here):
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(here,)), axis=None) > 0
 
@@ -331,7 +338,7 @@ def _evaluator(model, head, strategy, config: WeightsConfig, eval_clips: Split):
 
     batches = _distributed(strategy, config, batches_of_host)
 
-    @tf.function
+    @tf.function(autograph=False)
     def score_all(batch):
         return strategy.experimental_local_results(strategy.run(score, args=(batch,)))[0]
 
@@ -356,6 +363,7 @@ def _class_weights(train_clips: Split) -> dict[str, list[float]]:
     }
 
 
+@tf.autograph.experimental.do_not_convert
 def _preview(train_clips: Split, config: WeightsConfig, first: int) -> np.ndarray:
     """A few training clips as the network sees them."""
     dataset = input_pipeline.train_dataset(

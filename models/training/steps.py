@@ -107,14 +107,18 @@ def mean_over_parts(function: Callable, arguments: tuple, parts: int):
         return function(*arguments)
     split = tf.nest.map_structure(lambda values: tf.reshape(values, (parts, -1, *values.shape[1:])), arguments)
 
+    @tf.function(autograph=False)
     def of_part(index):
         return function(*tf.nest.map_structure(lambda values: values[index], split))
 
-    # A loop in the graph, as parts side by side would all be in memory at once.
+    # The network is in the graph once, so that it is compiled once; in a loop, as parts side by side would all be in
+    # memory at once.
+    of_part = of_part.get_concrete_function(tf.TensorSpec([], tf.int32))
+    nothing = tf.nest.map_structure(lambda values: tf.zeros(values.shape, values.dtype), of_part.structured_outputs)
     _, total = tf.while_loop(
         lambda index, _: index < parts,
         lambda index, total: (index + 1, tf.nest.map_structure(tf.add, total, of_part(index))),
-        (1, of_part(0)),
+        (0, nothing),
         parallel_iterations=1,
     )
     return tf.nest.map_structure(lambda values: values / parts, total)

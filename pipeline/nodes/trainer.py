@@ -27,6 +27,7 @@ from schemas import serving
 _PROVEN_CLIPS = 4
 
 
+@tf.autograph.experimental.do_not_convert
 def run_fn(fn_args) -> None:
     """Trains on Transform's output and writes the SavedModel; called by TFX's Trainer.
 

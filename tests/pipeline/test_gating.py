@@ -9,7 +9,7 @@ import pytest
 
 from components.registry.candidates import candidates
 from pipeline.cli import main
-from tests.conftest import ONE_LABEL, FinishedRun, run_pipeline
+from tests.conftest import ONE_LABEL, UNTRAINED, FinishedRun, run_pipeline
 from tests.videos import write_colour_classes
 
 pytestmark = pytest.mark.end_to_end
@@ -30,14 +30,12 @@ def workdir(tmp_path_factory):
     return tmp_path_factory.mktemp("run")
 
 
-def manifest_of(videos, path, classes, *, shuffled=False, sliced=False):
-    """A manifest of some classes, a third of them for evaluation; if shuffled, with labels that no clip tells."""
+def manifest_of(videos, path, classes, *, sliced=False):
+    """A manifest of some classes, a third of them for evaluation."""
     rows = []
     for name in classes:
         for number, video in enumerate(sorted((videos / name).iterdir())):
-            # Each colour has as many clips of either label, so that nothing seen tells the label.
-            label = classes[number // 3 % len(classes)] if shuffled else name
-            rows.append([str(video), label, _SPLIT[number % 3], "even" if number % 2 else "odd"])
+            rows.append([str(video), name, _SPLIT[number % 3], "even" if number % 2 else "odd"])
     columns = ["path", "label", "split", "parity"][: 4 if sliced else 3]
     with path.open("w", newline="") as file:
         table = csv.writer(file)
@@ -48,22 +46,21 @@ def manifest_of(videos, path, classes, *, shuffled=False, sliced=False):
 
 @pytest.fixture(scope="module")
 def chance_run(videos, workdir, tmp_path_factory) -> FinishedRun:
-    """The first model of the workdir has learned from shuffled labels."""
-    manifest = manifest_of(videos, tmp_path_factory.mktemp("m") / "a.csv", ("blue", "green"), shuffled=True)
-    return run_pipeline(manifest, workdir, *SETTINGS)
+    """The first model of the workdir has learned nothing."""
+    manifest = manifest_of(videos, tmp_path_factory.mktemp("m") / "two.csv", ("blue", "green"))
+    return run_pipeline(manifest, workdir, *SETTINGS, *UNTRAINED)
 
 
 @pytest.fixture(scope="module")
-def bfloat16_run(chance_run, videos, workdir, tmp_path_factory) -> FinishedRun:
-    """The second one has learned from right labels, in bfloat16."""
-    manifest = manifest_of(videos, tmp_path_factory.mktemp("m") / "b.csv", ("blue", "green"))
-    return run_pipeline(manifest, workdir, *SETTINGS, "model.dtype=bfloat16")
+def bfloat16_run(chance_run) -> FinishedRun:
+    """The second one has learned from the same clips, in bfloat16."""
+    return run_pipeline(chance_run.data, chance_run.workdir, *SETTINGS, "model.dtype=bfloat16")
 
 
 @pytest.fixture(scope="module")
 def third_run(bfloat16_run, videos, workdir, tmp_path_factory) -> FinishedRun:
     """The third one has a class and a slice column more."""
-    manifest = manifest_of(videos, tmp_path_factory.mktemp("m") / "c.csv", ("blue", "green", "red"), sliced=True)
+    manifest = manifest_of(videos, tmp_path_factory.mktemp("m") / "three.csv", ("blue", "green", "red"), sliced=True)
     return run_pipeline(manifest, workdir, *SETTINGS)
 
 

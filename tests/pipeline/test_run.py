@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import random
 import re
 
 import pytest
 
-from components.manifest.reader import read_manifest
 from pipeline.report import overall_metrics
-from tests.conftest import ONE_LABEL, TWO_HEADS, UNGATED, run_pipeline
+from tests.conftest import ONE_LABEL, TWO_HEADS, UNGATED, UNTRAINED, run_pipeline
 
 pytestmark = pytest.mark.end_to_end
 
@@ -93,19 +90,10 @@ def test_other_views_are_evaluated_anew_with_the_weights_that_are_there(two_head
     assert {name: after[name] for name in before} == pytest.approx(before)
 
 
-def test_a_worse_model_is_refused_with_its_reason_and_not_pushed(colours_run, tmp_path):
+def test_a_worse_model_is_refused_with_its_reason_and_not_pushed(colours_run):
     pushed = colours_run.pushed
-    manifest = tmp_path / "shuffled.csv"
-    clips = read_manifest(str(colours_run.data)).clips
-    labels = [clip.labels["label"] for clip in clips if clip.split == "train"]
-    random.Random(0).shuffle(labels)
-    with manifest.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "label", "split"])
-        for clip in clips:
-            rows.writerow([clip.path, labels.pop() if clip.split == "train" else clip.labels["label"], clip.split])
-    settings = (*ONE_LABEL, "train.epochs=15", "evaluation.min_top_1=0")
-    worse = run_pipeline(manifest, colours_run.workdir, *settings)
+    settings = (*ONE_LABEL, *UNTRAINED, "evaluation.min_top_1=0")
+    worse = run_pipeline(colours_run.data, colours_run.workdir, *settings)
     assert f"NOT BLESSED, compared with version {pushed[0].name}" in worse.text
     assert re.search(r"label: top_1 changed by -\d\.\d+ \(-\S+ to \S+\) against the model in production", worse.text)
     assert re.search(r"label: top-1 \S+ \(\S+ to \S+\) is not above the share of the commonest class", worse.text)

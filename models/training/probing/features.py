@@ -117,7 +117,7 @@ def _passed(
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], list[str]]]:
     """What comes out of a network, [B, V, ...], with labels int32 [B] by head and groups, batch by batch."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def compute(pixels):
         return tf.cast(network(images.normalise(pixels), training=False), dtype)
 

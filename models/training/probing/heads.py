@@ -127,7 +127,7 @@ def updating(
     steps = tf.Variable(0.0)
     moments = [[tf.Variable(tf.zeros_like(weight)) for weight in weights] for _ in range(2)]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def update(batch, targets, factor):
         with tf.GradientTape() as tape:
             loss = fitting.loss(logits_of(batch), targets)

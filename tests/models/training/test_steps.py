@@ -15,8 +15,10 @@ from models.training.optimizers import build_optimizer
 from models.training.steps import mean_over_parts, train_step
 from pipeline.training import splits
 from tests.models.training.runs import CLASSES, with_settings
+from tests.processes import assert_compiles
 
 
+@tf.autograph.experimental.do_not_convert
 def batch_of(clips, config, size):
     """The first training batch of clips, as a step takes it."""
     source = input_pipeline.transformed_source([str(path) for path in sorted(clips.glob("*.gz"))], ("verb",), "raw")
@@ -47,7 +49,7 @@ def learn(clips, config, *, steps=5, jit_compile=False):
         clipping=config.train.optimizer,
         accumulate_steps=config.train.accumulate_steps,
     )
-    batch, step = batch_of(clips, config, 32), tf.function(step, jit_compile=jit_compile)
+    batch, step = batch_of(clips, config, 32), tf.function(step, jit_compile=jit_compile, autograph=False)
     metrics = [{name: float(value) for name, value in step(batch).items()} for _ in range(steps)]
     return metrics, [weight.numpy() for weight in model.weights]
 
@@ -69,10 +71,14 @@ def test_four_parts_of_8_equal_a_batch_of_32(clips):
     assert whole[-1]["loss"] != whole[0]["loss"]
 
 
-def test_a_step_in_parts_compiles_for_an_accelerator(clips):
+def compile_in_parts(clips):
     config = with_settings(train__batch_size="32", train__accumulate_steps="4", model__dropout="0.1")
     metrics, _ = learn(clips, config, steps=1, jit_compile=True)
     assert np.isfinite(metrics[0]["loss"])
+
+
+def test_a_step_in_parts_compiles_for_an_accelerator(clips, tmp_path):
+    assert_compiles(compile_in_parts, clips, log=tmp_path / "log")
 
 
 def test_a_step_with_all_that_is_drawn_learns_the_same_when_it_is_compiled(clips):

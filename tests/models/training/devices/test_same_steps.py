@@ -7,9 +7,10 @@ from tests import processes
 from tests.models.training import runs
 from tests.models.training.runs import with_settings
 
-# 24 steps of one report each, so that the loss of every step is on record.
+# 12 steps, two passes, with an evaluation and so a report after each, so that the loss of every step is on record.
 TOGETHER = {
-    "train__epochs": "4",
+    "model__num_layers": "1",
+    "train__epochs": "2",
     "train__eval_epochs": "0.1",
     "train__sampling": "balanced",
     "augment__scale": "null",
@@ -33,7 +34,7 @@ def finish(process, output):
 
 def losses(output):
     curve = runs.scalars(output)["train/loss"]
-    assert len(curve) == 24
+    assert len(curve) == 12
     return [curve[step] for step in sorted(curve)]
 
 
@@ -65,7 +66,9 @@ def test_two_devices_in_parts_learn_what_one_learns_from_the_whole_batch(clips, 
 
 
 def test_several_steps_an_execution_change_nothing(clips, tmp_path, one_device):
-    model = runs.run(clips, tmp_path, with_settings(**TOGETHER | {"train__steps_per_execution": "5"}))
+    # An evaluation ends an execution.
+    several = {"train__steps_per_execution": "5", "train__eval_epochs": "2"}
+    model = runs.run(clips, tmp_path, with_settings(**TOGETHER | several))
     assert_close([variable.numpy() for variable in model.weights], one_device[1], 1e-6)
 
 
