@@ -8,7 +8,7 @@ time, and its views go through the network a few at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -24,6 +24,11 @@ _JPEG_FRAMES = [
     tf.TensorSpec([None, None], tf.string, name=serving.FRAMES_INPUT),
     tf.TensorSpec([None], tf.int32, name=serving.NUM_FRAMES_INPUT),
 ]
+
+
+def _traced(signature: Sequence[tf.TypeSpec]) -> Callable:
+    # AutoGraph takes longer than all else to trace a network, and has nothing to do in it.
+    return tf.function(input_signature=signature, autograph=False)
 
 
 class ServedModel(tf.Module):
@@ -56,21 +61,21 @@ class ServedModel(tf.Module):
         self._classes = {head: list(names) for head, names in classes.items()}
         # Functions that the signatures call: each would have a network of its own in the file, and load it.
         pixels = tf.TensorSpec([None, *clip.shape, 3], tf.uint8, name=serving.CLIPS)
-        self.network = tf.function(self.compute, input_signature=[pixels])
+        self.network = _traced([pixels])(self.compute)
         rows = tf.RaggedTensorSpec([None, None], tf.string)
-        self.means = tf.function(lambda frames: self._means_over(frames, views), input_signature=[rows])
+        self.means = _traced([rows])(lambda frames: self._means_over(frames, views))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
+    @_traced([tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised raw examples, string [B], to `logits`, `probabilities` and `classes` of each head, [B, K]."""
         return self._named(self.means(_frames_of(examples)))
 
-    @tf.function(input_signature=_JPEG_FRAMES)
+    @_traced(_JPEG_FRAMES)
     def serve_frames(self, frames: tf.Tensor, num_frames: tf.Tensor) -> dict[str, tf.Tensor]:
         """JPEG frames, string [B, N], of which the first int32 [B] are each clip's, to the same outputs."""
         return self._named(self.means(_first(frames, num_frames)))
 
-    @tf.function(input_signature=_JPEG_FRAMES)
+    @_traced(_JPEG_FRAMES)
     def serve_one_view(self, frames: tf.Tensor, num_frames: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same of the centre view alone."""
         return self._named(self._means_over(_first(frames, num_frames), sampling.CENTRE_VIEW))
@@ -80,7 +85,7 @@ class ServedModel(tf.Module):
         embedding = self.means(_first(frames, num_frames))[serving.EMBEDDING]
         return {serving.EMBEDDING: embedding, serving.EMBEDDING_L2: tf.math.l2_normalize(embedding, axis=-1)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
+    @_traced([tf.TensorSpec([None], tf.string, name=serving.EXAMPLES_INPUT)])
     def make_views(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialised raw examples to all views and, last, the centre view: uint8 [B, V + 1, T, H, W, 3]."""
         shape = [self._views.count + 1, *self._clip.shape, 3]
@@ -139,11 +144,9 @@ class ServedModel(tf.Module):
             serving.NETWORK_SIGNATURE: self.network,
         }
         if self._embeds:
-            signatures[serving.EMBEDDING_SIGNATURE] = tf.function(self.embed, input_signature=_JPEG_FRAMES)
+            signatures[serving.EMBEDDING_SIGNATURE] = _traced(_JPEG_FRAMES)(self.embed)
         if can_roll_out(self._model()):
-            signatures[serving.ATTENTION_SIGNATURE] = tf.function(
-                self.attention, input_signature=self.network.input_signature
-            )
+            signatures[serving.ATTENTION_SIGNATURE] = _traced(self.network.input_signature)(self.attention)
         tf.saved_model.save(self, model_dir, signatures=signatures)
         card.write(model_dir)
         expected.write(model_dir)

@@ -125,7 +125,7 @@ def lite_file(served: ServedModel, clip: ClipConfig) -> bytes:
       ValueError: If TensorFlow Lite cannot express the network.
     """
     one = [tf.TensorSpec([1, *clip.shape, 3], tf.uint8, name=serving.CLIPS)]
-    network = tf.function(served.compute, input_signature=one).get_concrete_function()
+    network = tf.function(served.compute, input_signature=one, autograph=False).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([network], served)
     converter.optimizations, converter.target_spec.supported_types = [tf.lite.Optimize.DEFAULT], [tf.float16]
     try:

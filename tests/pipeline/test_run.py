@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
+from components.gates.smaller_models import read_forms
 from pipeline.report import overall_metrics
+from schemas import serving
 from tests.conftest import ONE_LABEL, TWO_HEADS, UNGATED, UNTRAINED, run_pipeline
 
 pytestmark = pytest.mark.end_to_end
@@ -71,6 +74,23 @@ def test_what_changes_no_byte_and_no_weight_decodes_nothing_and_trains_nothing(t
     ran = {node for node, result in again.results.items() if not result.cached}
     # The page shows every setting.
     assert ran == {"QuarantineGate", "Review"}
+
+
+def test_smaller_forms_are_made_of_the_model_that_is_there_and_shown_in_its_review(two_heads_run):
+    wanted = ("push.smaller=float16,tflite", "push.max_smaller_drop=1")
+    again = run_pipeline(two_heads_run.data, two_heads_run.workdir, *UNGATED, *TWO_HEADS, *wanted)
+    ran = {node for node, result in again.results.items() if not result.cached}
+    assert {"Compressor", "Review"} <= ran <= {"Compressor", "Review", "Production", "Pusher"}
+    forms = read_forms(again.artifact("Compressor", "smaller"))
+    assert [form.form for form in forms] == ["float16", "tflite"]
+    for form in forms:
+        assert [loss.name for loss in form.losses] == ["verb", "noun", "action"]
+        assert not form.problems
+        assert form.size < form.full_size
+        assert f"{form.form}: {form.size / form.full_size:.2f} of the size" in again.text
+    assert (Path(forms[1].path) / serving.LITE_FILE).is_file()
+    page = Path(again.artifact("Review", "review"), "review.html").read_text()
+    assert page.count('<b class="good">✓ yes</b>') == 6
 
 
 def test_other_views_are_evaluated_anew_with_the_weights_that_are_there(two_heads_run, caplog):
