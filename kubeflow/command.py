@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accelerator",
         metavar="TYPE:COUNT",
-        help="of the Trainer, e.g. nvidia.com/gpu:4; the Scorer and the ModelCanary have one",
+        help="of the Trainer, e.g. nvidia.com/gpu:4; the other steps that run the network have one",
     )
     parser.add_argument("--cluster", metavar="FILE", help="what each step gets, in YAML: see docs/cluster.md")
     parser.add_argument(

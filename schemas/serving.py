@@ -59,7 +59,7 @@ _FLOAT32_TOLERANCE = 1e-4
 # in other places when it is a graph: its logits then differ by up to 0.008 of their spread (all four variants of
 # ViViT in bfloat16 on a CPU, 2 to 12 layers, 2 to 400 classes). Six times that leaves room for depth and for another
 # device. It hides no wrong weight, which its digest shows; another preprocessing or order of classes moves logits more.
-_ROUNDED_TOLERANCE = 0.05
+ROUNDED_TOLERANCE = 0.05
 
 _CARD = os.path.join("assets.extra", "vivit.json")
 _EXPECTED = os.path.join("assets.extra", "expected_logits.json")
@@ -166,7 +166,7 @@ class ExpectedLogits:
         """The largest difference from the trainer's logits of a head, [n, K], that rounding explains on a device."""
         if self.dtype == "float32" and {self.device, device} == {"CPU"}:
             return _FLOAT32_TOLERANCE
-        return max(_FLOAT32_TOLERANCE, _ROUNDED_TOLERANCE * float(np.ptp(logits)))
+        return max(_FLOAT32_TOLERANCE, ROUNDED_TOLERANCE * float(np.ptp(logits)))
 
     def rounded(self, form: str, weights: tuple[Weight, ...] | None) -> ExpectedLogits:
         """The same for a smaller form, which has other weights and may differ by their rounding."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pydantic
@@ -43,7 +44,7 @@ class SmallerForm:
       size, full_size: Bytes of its folder, and of the model's.
       speed: How many times as fast its network is, on the machine and the cores that measured it.
       cores: Their number.
-      losses: What it costs.
+      losses: What it costs; empty if it could not be made.
       largest: Largest difference of a logit, as a share of the spread of the head's logits.
       problems: Why it may not be used; empty if it may.
     """
@@ -61,9 +62,10 @@ class SmallerForm:
     @property
     def sentence(self) -> str:
         """All of it in a line."""
-        losses = ", ".join(f"{loss.name} top-1 {in_words(loss.change, signed=True)}" for loss in self.losses)
-        facts = f"{self.size / self.full_size:.2f} of the size, {self.speed:.2f} times as fast, {losses}"
-        return f"{self.form}: {facts}" + "".join(f"; REFUSED: {problem}" for problem in self.problems)
+        losses = [f"{loss.name} top-1 {in_words(loss.change, signed=True)}" for loss in self.losses]
+        facts = [f"{self.size / self.full_size:.2f} of the size", f"{self.speed:.2f} times as fast", *losses]
+        refused = "; ".join(f"REFUSED: {problem}" for problem in self.problems)
+        return f"{self.form}: " + "; ".join(filter(None, [", ".join(facts) if losses else "", refused]))
 
 
 FORMS = pydantic.TypeAdapter(tuple[SmallerForm, ...])
@@ -87,42 +89,33 @@ def losses_of(small: Predictions, full: Predictions) -> tuple[Loss, ...]:
 
 
 def differences_of(small: Predictions, full: Predictions) -> dict[str, float]:
-    """By head, the largest difference of a logit over all views, as a share of the spread of the model's logits."""
+    """By head, the largest difference of a logit, over all views or of the centre view, as a share of their spread."""
     ours, theirs = small.scores[CANDIDATE], full.scores[CANDIDATE]
     return {
-        head: float(np.abs(ours[head].logits - scores.logits).max() / max(np.ptp(scores.logits), 1e-9))
+        head: max(
+            float(np.abs(getattr(ours[head], name) - getattr(scores, name)).max() / np.ptp(getattr(scores, name)))
+            for name in ("logits", "centre_logits")
+        )
         for head, scores in theirs.items()
     }
 
 
-def problems_of(
-    small: Predictions, expected: serving.ExpectedLogits, losses: tuple[Loss, ...], max_drop: float
-) -> list[str]:
+def problems_of(differences: Mapping[str, float], losses: Sequence[Loss], max_drop: float) -> Iterator[str]:
     """Why a smaller form may not be used: the canary's rule for logits that were rounded, and what it may cost.
 
     Args:
-      small: Its table.
-      expected: The trainer's logits, as the smaller form has them.
+      differences: Of `differences_of`.
       losses: What it costs.
       max_drop: How much of its top-1 a head, or all together, may lose.
     """
-    problems = []
-    rows = {clip: row for row, clip in enumerate(small.clips.ids)}
-    for head, scores in small.scores[CANDIDATE].items():
-        for title, got, by_clip in (
-            ("over all views", scores.logits, expected.views),
-            ("centre view", scores.centre_logits, expected.centre),
-        ):
-            wanted = np.array([of_clip[head] for of_clip in by_clip.values()], np.float32)
-            difference = float(np.abs(got[[rows[clip] for clip in by_clip]] - wanted).max())
-            allowed = expected.tolerance(wanted, serving.compute_device())
-            if not difference <= allowed:  # NaN fails too.
-                problems.append(f"{head}, {title}: {difference:.2g} from the trainer's; {allowed:.2g} is allowed")
+    allowed = f"at most {serving.ROUNDED_TOLERANCE:g} is explained by rounding"
+    for head, difference in differences.items():
+        if not difference <= serving.ROUNDED_TOLERANCE:  # NaN fails too.
+            yield f"{head}: logits differ by {difference:.2g} of their spread from those of the model itself; {allowed}"
     for loss in losses:
         if loss.change.value < -max_drop:
             required = f"at least {0 - max_drop:+.3f} is required (push.max_smaller_drop)"
-            problems.append(f"{loss.name}: top_1 changes by {in_words(loss.change, signed=True)}; {required}")
-    return problems
+            yield f"{loss.name}: top_1 changes by {in_words(loss.change, signed=True)}; {required}"
 
 
 def _compared(small: Predictions, full: Predictions) -> Predictions:

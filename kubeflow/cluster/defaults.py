@@ -43,7 +43,7 @@ _BASE = {
 _LARGE = {**_BASE, "Trainer": (32, 128), "ModelCanary": (8, 32), "Compressor": (16, 64), "Pusher": (2, 8)}
 _OTHERS = Step(cpu=1.0, memory=4.0)
 # Those that run the network. The Evaluator reads a table of predictions.
-_ACCELERATED = ("Trainer", "Scorer", "ModelCanary")
+_ACCELERATED = ("Trainer", "Scorer", "ModelCanary", "Compressor")
 
 
 class Needs(dict[str, Step]):

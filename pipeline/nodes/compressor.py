@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
@@ -62,25 +62,33 @@ class CompressorExecutor(base_executor.BaseExecutor):
         """Writes the forms; one that is refused does not fail the run."""
         model = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"]))
         examples = artifact_utils.get_split_uri(input_dict["examples"], exec_properties["split"])
+        shards = sorted(tf.io.gfile.glob(os.path.join(examples, "*")))
+        # Of these the trainer left logits.
+        proven = artifact_utils.get_split_uri(input_dict["examples"], "eval")
         full = Predictions.read(artifact_utils.get_single_uri(input_dict["predictions"]))
         output = artifact_utils.get_single_uri(output_dict["smaller"])
+        batch_views = exec_properties.get("batch_views")
         found = []
         for form in json.loads(exec_properties["forms"]):
             folder = os.path.join(output, form)
-            write_smaller(model, folder, form)
-            small = _score(model, folder, full, examples, exec_properties.get("batch_views"))
-            found.append(_measured(form, model, folder, small, full, examples, exec_properties["max_drop"]))
+            try:
+                write_smaller(model, folder, form)
+            except ValueError as error:
+                found.append(_not_made(form, model, folder, str(error)))
+            else:
+                small = _score(model, folder, full, shards, batch_views)
+                found.append(_measured(form, model, folder, (small, full), proven, exec_properties["max_drop"]))
             _logger.info(found[-1].sentence)
         write_forms(output, found)
 
 
-def _score(model: str, folder: str, full: Predictions, examples: str, batch_views: int | None) -> Predictions:
+def _score(model: str, folder: str, full: Predictions, shards: Sequence[str], batch_views: int | None) -> Predictions:
     card = serving.ModelCard.read(folder)
     scored = ScoredModel(folder, content_digest(folder), "", classes=card.classes, views=card.views)
     with tempfile.TemporaryDirectory() as table:
         score_split(
             {CANDIDATE: scored},
-            sorted(tf.io.gfile.glob(os.path.join(examples, "*"))),
+            shards,
             split=full.clips.split,
             paths={},
             kept=os.path.join(table, "kept"),
@@ -99,13 +107,18 @@ def _signatures(model: str, folder: str) -> Mapping[str, Network]:
     return {serving.VIEWS_SIGNATURE: views, serving.NETWORK_SIGNATURE: LiteNetwork(folder)}
 
 
+def _not_made(form: str, model: str, folder: str, reason: str) -> SmallerForm:
+    cores, size = len(os.sched_getaffinity(0)), folders.size(model)
+    return SmallerForm(form, folder, 0, size, speed=0.0, cores=cores, losses=(), largest=0.0, problems=(reason,))
+
+
 def _measured(
-    form: str, model: str, folder: str, small: Predictions, full: Predictions, examples: str, max_drop: float
+    form: str, model: str, folder: str, tables: tuple[Predictions, Predictions], proven: str, max_drop: float
 ) -> SmallerForm:
-    losses = losses_of(small, full)
-    problems = problems_of(small, serving.ExpectedLogits.read(folder), losses, max_drop)
+    losses, differences = losses_of(*tables), differences_of(*tables)
+    problems = list(problems_of(differences, losses, max_drop))
     if form != "tflite":
-        serves, detail = check_in_fresh_process(folder, examples, _CANARY_SECONDS)
+        serves, detail = check_in_fresh_process(folder, proven, _CANARY_SECONDS)
         problems += [] if serves else [detail]
     ours, theirs = _signatures(model, folder), _signatures(model, model)
     _, views, *shape = theirs[serving.VIEWS_SIGNATURE].structured_outputs[serving.CLIPS].shape
@@ -119,7 +132,7 @@ def _measured(
         speed=speed,
         cores=len(os.sched_getaffinity(0)),
         losses=losses,
-        largest=max(differences_of(small, full).values()),
+        largest=max(differences.values()),
         problems=tuple(problems),
     )
 

@@ -43,7 +43,7 @@ def test_a_larger_network_needs_more_and_a_few_clips_less():
 def test_the_short_form_gives_the_trainer_all_and_the_steps_that_run_the_network_one():
     needs = needs_of(DEMO, "nvidia.com/gpu:4")
     counts = {name: step.accelerator.count for name, step in needs.items() if step.accelerator}
-    assert counts == {"Trainer": 4, "Scorer": 1, "ModelCanary": 1}
+    assert counts == {"Trainer": 4, "Scorer": 1, "ModelCanary": 1, "Compressor": 1}
     assert needs["Trainer"].accelerator.type == "nvidia.com/gpu"
     for wrong in ("gpu", "nvidia.com/gpu:0", ":1", "nvidia.com/gpu:many"):
         with pytest.raises(ConfigError, match=f"--accelerator {wrong}: wanted TYPE:COUNT"):

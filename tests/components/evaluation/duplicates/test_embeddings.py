@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from components.evaluation import similar_embeddings
+from components.evaluation.duplicates import embeddings as module
 from components.evaluation.duplicates.embeddings import MOST_PAIRS, find_similar, whiten
 
 
@@ -42,7 +42,7 @@ def test_copies_are_found_though_all_clips_of_a_class_have_a_cosine_of_nearly_on
 
 
 def test_blocks_find_what_one_product_of_all_finds(monkeypatch):
-    monkeypatch.setattr(similar_embeddings, "_BLOCK", 100)
+    monkeypatch.setattr(module, "_BLOCK", 100)
     clips, of = whitened(embeddings(330), embeddings(250, seed=1))
     least = 0.4
     everything = {tuple(pair) for pair in np.argwhere(clips @ of.T >= least).tolist()}
@@ -57,7 +57,7 @@ def test_blocks_find_what_one_product_of_all_finds(monkeypatch):
 def test_whitening_does_not_depend_on_blocks_sets_or_lengths(monkeypatch):
     clips = embeddings(300)
     (whole,) = whitened(clips)
-    monkeypatch.setattr(similar_embeddings, "_BLOCK", 70)
+    monkeypatch.setattr(module, "_BLOCK", 70)
     scaled = clips * np.random.default_rng(0).choice([1e-20, 1, 1e30], size=(300, 1)).astype(np.float32)
     for parts in (np.split(clips, [100]), np.split(scaled, [100])):
         # Directions are found up to their sign.
@@ -78,8 +78,8 @@ def test_what_is_zero_or_not_finite_is_similar_to_nothing_and_changes_nothing():
 
 
 def test_of_more_pairs_than_are_kept_all_are_counted_and_all_their_clips_clustered(monkeypatch):
-    monkeypatch.setattr(similar_embeddings, "MOST_PAIRS", 1000)
-    monkeypatch.setattr(similar_embeddings, "_BLOCK", 64)
+    monkeypatch.setattr(module, "MOST_PAIRS", 1000)
+    monkeypatch.setattr(module, "_BLOCK", 64)
     clips = embeddings(400)
     clips[100:300:2] = clips[100]
     found = find_similar(*whitened(clips), least=0.95)
