@@ -48,9 +48,7 @@ SIGNATURES = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, VIEWS_SI
 # one for each signature of `WARMED_UP` that the model has.
 WARMED_UP = (EXAMPLES_SIGNATURE, FRAMES_SIGNATURE, ONE_VIEW_SIGNATURE, EMBEDDING_SIGNATURE)
 WARMUP_REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
-# Smaller forms of a model: SavedModels whose weights have fewer bits, and a folder with the network of one clip, the
-# signature `network`, as a TensorFlow Lite file.
-SMALLER_FORMS = ("float16", "int8", "tflite")
+# In the folder of a model's form for TensorFlow Lite: the signature `network` for one clip.
 LITE_FILE = "network.tflite"
 
 # Of float32 on CPUs: sums in another order differ in the last digits.

@@ -1,1 +1,1 @@
-"""What the predictions say: scores, statistics, the gate's decision, suspected label errors, near duplicates."""
+"""What the predictions say: scores, statistics, the gate's decision, label errors, near duplicates, smaller forms."""

@@ -39,7 +39,7 @@ class SmallerForm:
     """A smaller form of a model.
 
     Attributes:
-      form: One of `serving.SMALLER_FORMS`.
+      form: One of `PushConfig.smaller`.
       path: Its folder.
       size, full_size: Bytes of its folder, and of the model's.
       speed: How many times as fast its network is, on the machine and the cores that measured it.

@@ -80,7 +80,7 @@ def write_smaller(source: str, output: str, form: str) -> None:
       source: The SavedModel, any URI; its weights are in a file of their own.
       output: Folder to write, any URI. "float16" and "int8" are SavedModels with the same signatures; "tflite" has
         `serving.LITE_FILE` in place of the graph.
-      form: One of `serving.SMALLER_FORMS`.
+      form: "float16", "int8" or "tflite".
 
     Raises:
       ValueError: If the model has no file of its weights, or TensorFlow Lite cannot express the network.
