@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 
 import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
@@ -12,7 +11,7 @@ from tfx.orchestration import metadata
 
 from components.evaluation.config import EvaluationConfig
 from components.evaluation.gate import assess
-from components.evaluation.scoring import score_split, scored_model
+from components.evaluation.scoring import score_once, scored_model
 from components.gates.review import review_facts
 from components.ingest.quarantine import read_lines
 from components.manifest.reader import Clip
@@ -22,7 +21,7 @@ from components.registry.versions import content_digest, pushed_folder, standing
 from components.review.page import review_page
 from pipeline import settings
 from pipeline.dag import PIPELINE_NAME
-from schemas.predictions import CANDIDATE, PRODUCTION, Predictions
+from schemas.predictions import CANDIDATE, PRODUCTION
 
 _REVIEW_NODE = "Review"
 
@@ -48,17 +47,13 @@ def compare(workdir: str, entry: Entry, against: Entry | None) -> str:
         models[PRODUCTION] = scored_model(other, content_digest(other), version)
     split_uri = os.path.join(inputs["examples"], f"Split-{config.split}")
     clips = [Clip.from_json(line) for line in read_lines(os.path.join(workdir, "data", "manifest", "*.jsonl"))]
-    with tempfile.TemporaryDirectory() as table:
-        score_split(
-            models,
-            sorted(tf.io.gfile.glob(os.path.join(split_uri, "*"))),
-            split=config.split,
-            paths={clip.id: clip.path for clip in clips},
-            kept=os.path.join(table, "kept"),
-            output=table,
-            batch_views=config.batch_views,
-        )
-        predictions = Predictions.read(table)
+    predictions = score_once(
+        models,
+        sorted(tf.io.gfile.glob(os.path.join(split_uri, "*"))),
+        split=config.split,
+        paths={clip.id: clip.path for clip in clips},
+        batch_views=config.batch_views,
+    )
     candidate = dataclasses.replace(entry.candidate, assessment=assess(predictions, config))
     facts = review_facts(candidate, predictions, workdir, split_uri, inputs["hashes"], inputs["model_run"])
     name = f"{entry.id}-against-{against.id}.html" if against else f"{entry.id}.html"

@@ -13,6 +13,7 @@ import itertools
 import logging
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -96,6 +97,18 @@ def score_split(
         scores = {role: found.scores[CANDIDATE] for role, found in by_role.items()}
         Predictions(clips, models, scores).write(os.path.join(output, f"{os.path.basename(shard)}.parquet"))
     _remove_others(kept, models)
+
+
+def score_once(models: Mapping[Role, ScoredModel], shards: Sequence[str], **settings: Any) -> Predictions:
+    """The table of predictions that `score_split` writes, of which nothing is kept.
+
+    Args:
+      models, shards: As in `score_split`.
+      **settings: Its other arguments, but for the folders.
+    """
+    with tempfile.TemporaryDirectory() as table:
+        score_split(models, shards, kept=os.path.join(table, "kept"), output=table, **settings)
+        return Predictions.read(table)
 
 
 def _score_shards(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,7 +19,7 @@ from tfx.utils import path_utils
 
 from components.evaluation.config import EvaluationConfig, PushConfig
 from components.evaluation.lite import LiteNetwork
-from components.evaluation.scoring import fitting_views, score_split
+from components.evaluation.scoring import fitting_views, score_once
 from components.evaluation.smaller import SmallerForm, differences_of, losses_of, problems_of
 from components.gates.model_canary import check_in_fresh_process
 from components.gates.scorer import PredictionsTable
@@ -85,18 +84,14 @@ class CompressorExecutor(base_executor.BaseExecutor):
 def _score(model: str, folder: str, full: Predictions, shards: Sequence[str], batch_views: int | None) -> Predictions:
     card = serving.ModelCard.read(folder)
     scored = ScoredModel(folder, content_digest(folder), "", classes=card.classes, views=card.views)
-    with tempfile.TemporaryDirectory() as table:
-        score_split(
-            {CANDIDATE: scored},
-            shards,
-            split=full.clips.split,
-            paths={},
-            kept=os.path.join(table, "kept"),
-            output=table,
-            batch_views=batch_views,
-            load=lambda uri: _signatures(model, uri),
-        )
-        return Predictions.read(table)
+    return score_once(
+        {CANDIDATE: scored},
+        shards,
+        split=full.clips.split,
+        paths={},
+        batch_views=batch_views,
+        load=lambda uri: _signatures(model, uri),
+    )
 
 
 def _signatures(model: str, folder: str) -> Mapping[str, Network]:
