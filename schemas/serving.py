@@ -59,7 +59,7 @@ _FLOAT32_TOLERANCE = 1e-4
 # device. It hides no wrong weight, which its digest shows; another preprocessing or order of classes moves logits more.
 ROUNDED_TOLERANCE = 0.05
 
-_CARD = os.path.join("assets.extra", "vivit.json")
+CARD = os.path.join("assets.extra", "vivit.json")
 _EXPECTED = os.path.join("assets.extra", "expected_logits.json")
 
 
@@ -103,7 +103,7 @@ class ModelCard:
 
     def write(self, model_dir: str) -> None:
         """Writes the card into a SavedModel."""
-        _write_json(os.path.join(model_dir, _CARD), dataclasses.asdict(self))
+        _write_json(os.path.join(model_dir, CARD), dataclasses.asdict(self))
 
     @classmethod
     def read(cls, model_dir: str) -> ModelCard:
@@ -112,10 +112,15 @@ class ModelCard:
         Raises:
           FileNotFoundError: If the folder holds no model of this pipeline.
         """
-        path = os.path.join(model_dir, _CARD)
+        path = os.path.join(model_dir, CARD)
         if not tf.io.gfile.exists(path):
-            raise FileNotFoundError(f"{model_dir} holds no model of this pipeline: {_CARD} is missing")
-        card = cls(**_read_json(path))
+            raise FileNotFoundError(f"{model_dir} holds no model of this pipeline: {CARD} is missing")
+        return cls.parse(_read(path))
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> ModelCard:
+        """The card that a file's content is."""
+        card = cls(**json.loads(text))
         return dataclasses.replace(card, views=tuple(card.views))
 
 
@@ -177,7 +182,7 @@ class ExpectedLogits:
     @classmethod
     def read(cls, model_dir: str) -> ExpectedLogits:
         """Reads them from a SavedModel."""
-        expected = cls(**_read_json(os.path.join(model_dir, _EXPECTED)))
+        expected = cls(**json.loads(_read(os.path.join(model_dir, _EXPECTED))))
         if expected.weights is None:
             return expected
         weights = (Weight(tuple(weight["shape"]), weight["sha256"]) for weight in expected.weights)
@@ -196,6 +201,6 @@ def _write_json(path: str, value: dict[str, Any]) -> None:
         file.write(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def _read_json(path: str) -> dict[str, Any]:
+def _read(path: str) -> str:
     with tf.io.gfile.GFile(path) as file:
-        return json.loads(file.read())
+        return file.read()

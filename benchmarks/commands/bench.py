@@ -262,7 +262,7 @@ def bench_memory(arguments: argparse.Namespace, echo: Echo) -> None:
 def bench_serve(arguments: argparse.Namespace, echo: Echo) -> None:
     """Times the answers of a server."""
     from benchmarks.serve import bench_server
-    from pipeline.serving.asking import decode_config
+    from pipeline.inference.model import decode_config
 
     with client_of(arguments) as client:
         times = bench_server(

@@ -50,9 +50,10 @@ class LostDecoderError(VideoError):
 class Decoder:
     """`store_segments` in a child process. Threads may share a decoder: concurrent calls have a child process each."""
 
-    def __init__(self, config: DecodeConfig):
-        """Starts nothing: a child starts with the first video, and stays for the next."""
-        self._config, self._idle = part(DecodeConfig, config), []
+    def __init__(self, config: DecodeConfig, ready: int = 0):
+        """Starts `ready` children, which takes them a second; others with the first videos. They stay for the next."""
+        self._config = part(DecodeConfig, config)
+        self._idle = [_Child(self._config) for _ in range(ready)]
 
     def __enter__(self) -> Decoder:
         return self

@@ -38,7 +38,7 @@ from components.storage import files
 from components.storage.code_version import code_version
 from components.storage.memory import give_memory_back, keep_memory_flat
 from components.storage.record_files import split_path
-from pipeline.inference.model import digest_of, latest_version, open_model
+from pipeline.inference.model import digest_of, latest_version
 from pipeline.inference.prediction import JSON_CLASSES, Prediction, as_table
 from pipeline.inference.predictor import Group, Predictor
 from pipeline.inference.progress import logged
@@ -198,7 +198,7 @@ class PredictShards(beam.DoFn):
 
         def make() -> Predictor:
             options = {"decoders": config.decoders, "one_view": config.one_view, "embedding": config.embedding}
-            return Predictor(open_model(config.model), **options)
+            return Predictor.load(config.model, **options)
 
         self._predictor = self._shared.acquire(make)
 

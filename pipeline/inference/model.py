@@ -50,6 +50,23 @@ def decode_config_of(card: serving.ModelCard) -> DecodeConfig:
     return settings.build(DecodeConfig, {name: value for name, value in card.ingest.items() if name in known})
 
 
+def decode_config(model_dir: str) -> DecodeConfig:
+    """How the clips of a model are stored; of its files, only the card is read.
+
+    Args:
+      model_dir: A SavedModel, a folder of numbered versions, or a folder with a copy of ``assets.extra/vivit.json``
+        alone; any URI.
+
+    Raises:
+      FileNotFoundError: If there is none of these.
+      FileError: If it has no card, or the card cannot be read.
+    """
+    path = os.path.join(model_dir, serving.CARD)
+    if not files.exists(path):
+        path = os.path.join(latest_version(model_dir), serving.CARD)
+    return decode_config_of(serving.ModelCard.parse(files.read(path)))
+
+
 def latest_version(model_dir: str) -> str:
     """The SavedModel in a folder: the folder itself, or its highest numbered version, as a model server picks it.
 

@@ -25,7 +25,7 @@ from components.manifest.listing import ListedClip
 from components.media.decoder import Decoder
 from components.media.video import StoredClip, VideoError
 from components.storage import files
-from pipeline.inference.model import ModelError, OpenModel
+from pipeline.inference.model import ModelError, OpenModel, decode_config, open_model
 from pipeline.inference.prediction import Classes, Prediction
 from schemas import features, serving
 
@@ -41,22 +41,29 @@ class Predictor:
     """Predicts clips with one model, which threads may share."""
 
     def __init__(
-        self, model: OpenModel, *, decoders: int | None = None, one_view: bool = False, embedding: bool = False
+        self,
+        model: OpenModel,
+        *,
+        decoders: int | None = None,
+        one_view: bool = False,
+        embedding: bool = False,
+        decoder: Decoder | None = None,
     ):
-        """Prepares; decoders start with the first clips.
+        """Prepares.
 
         Args:
           model: The model.
           decoders: Videos that are decoded at a time, by a process each; None for one per core.
           one_view: Whether the centre view alone is seen, in place of all.
           embedding: Whether predictions have the features before the head.
+          decoder: What decodes, and is closed with this; None for one that starts with the first clips.
 
         Raises:
           ModelError: If an older release exported the model, without what is asked of it.
         """
         self._model, self._one_view = model, one_view
-        self._threads = decoders or os.cpu_count() or 1
-        self._decoder = Decoder(model.decode_config)
+        self._threads = decoders or _default_decoders()
+        self._decoder = decoder or Decoder(model.decode_config)
         names = (serving.VIEWS_SIGNATURE, serving.NETWORK_SIGNATURE)
         if missing := [name for name in names if name not in model.signatures]:
             raise ModelError(f"{model.path} has no signature {', '.join(missing)}: an older release exported it")
@@ -66,6 +73,20 @@ class Predictor:
             if serving.EMBEDDING not in self._network.structured_outputs:
                 raise ModelError(f"{model.path} gives no embedding: an older release exported it, or it is no ViViT")
             self._outputs.add(serving.EMBEDDING)
+
+    @classmethod
+    def load(cls, model_dir: str, *, decoders: int | None = None, **options: bool) -> Predictor:
+        """Of the model of a folder: its decoders start while it is loaded. Options and errors as of `Predictor`.
+
+        Raises:
+          FileError, FileNotFoundError, ModelError: As `open_model`.
+        """
+        decoder = Decoder(decode_config(model_dir), ready=decoders or _default_decoders())
+        try:
+            return cls(open_model(model_dir), decoders=decoders, decoder=decoder, **options)
+        except BaseException:
+            decoder.close()
+            raise
 
     def __enter__(self) -> Predictor:
         return self
@@ -174,6 +195,10 @@ class Predictor:
         (views,) = self._views(**{serving.EXAMPLES_INPUT: tf.constant([example.SerializeToString()])})[serving.CLIPS]
         # The last is the centre view.
         return views[-1:] if self._one_view else views[:-1]
+
+
+def _default_decoders() -> int:
+    return os.cpu_count() or 1
 
 
 def _decoded(run: Group, decoder: Decoder) -> Iterator[tuple[int, StoredClip | VideoError]]:

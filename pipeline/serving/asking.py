@@ -15,7 +15,6 @@ from components.media.config import DecodeConfig
 from components.media.decoder import Decoder
 from components.media.video import VideoError
 from components.storage import files
-from pipeline.inference.model import decode_config_of, latest_version
 from pipeline.serving.client import Client
 from pipeline.serving.transports import ServingError
 from schemas import serving
@@ -70,22 +69,6 @@ class Answer:
         return "\n".join(lines)
 
 
-def decode_config(model: str) -> DecodeConfig:
-    """How the clips of a model are stored, from its card.
-
-    Args:
-      model: A SavedModel, a folder of numbered versions, or a folder with a copy of ``assets.extra/vivit.json`` alone.
-
-    Raises:
-      FileNotFoundError: If there is no card.
-    """
-    try:
-        card = serving.ModelCard.read(model)
-    except FileNotFoundError:
-        card = serving.ModelCard.read(latest_version(model))
-    return decode_config_of(card)
-
-
 def ask(
     client: Client,
     config: DecodeConfig,
@@ -101,7 +84,7 @@ def ask(
 
     Args:
       client: The server's.
-      config: How clips are stored, see `decode_config`.
+      config: How clips are stored, see `pipeline.inference.model.decode_config`.
       videos: Paths or URIs.
       start, end: The part of each video, seconds; None for its end.
       at_a_time: Videos that are decoded and asked about at a time.

@@ -76,12 +76,11 @@ def _clips(arguments: argparse.Namespace) -> tuple[list[ListedClip], Sequence[st
 
 def _in_words(clips: Sequence[ListedClip], arguments: argparse.Namespace, echo: Echo) -> int:
     """Predicts clips one group after the other; returns how many are lost."""
-    from pipeline.inference.model import open_model
     from pipeline.inference.predictor import Predictor
 
-    lost, model = 0, open_model(arguments.model)
+    lost = 0
     options = {name: getattr(arguments, name) for name in ("decoders", "one_view", "embedding")}
-    with Predictor(model, **options) as predictor:
+    with Predictor.load(arguments.model, **options) as predictor:
         for one in (one for group in predictor.predict(predictor.groups(clips)) for one in group):
             lost += one.error is not None
             classes = predictor.classes

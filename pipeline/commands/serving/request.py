@@ -47,7 +47,8 @@ def client_of(arguments: argparse.Namespace):
 
 def main(arguments: argparse.Namespace, echo: Echo) -> int:
     """Asks about each video; 1 if one is not answered."""
-    from pipeline.serving.asking import ask, decode_config
+    from pipeline.inference.model import decode_config
+    from pipeline.serving.asking import ask
 
     config, status = decode_config(arguments.model), 0
     part = {"start": arguments.start, "end": arguments.end, "at_a_time": arguments.at_a_time}

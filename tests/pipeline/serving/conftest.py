@@ -12,7 +12,7 @@ from components.media.decoder import Decoder
 from models.clips.sampling import ClipConfig, ViewsConfig
 from models.network.vivit import ViViTConfig, build_vivit
 from models.serving.export import ServedModel
-from pipeline.serving.asking import decode_config
+from pipeline.inference.model import decode_config
 from schemas import serving
 from tests.components.media.videos import write_video
 

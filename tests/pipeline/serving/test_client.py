@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.serving.asking import ask, decode_config
+from pipeline.inference.model import decode_config
+from pipeline.serving.asking import ask
 from pipeline.serving.client import Client
 from pipeline.serving.transports import ServingError, UnavailableError
 from schemas import serving
