@@ -90,17 +90,31 @@ def crop(frames: tf.Tensor, top: tf.Tensor, left: tf.Tensor, size: int) -> tf.Te
     Raises:
       tf.errors.InvalidArgumentError: the square is not inside the frames; the message gives their shape.
     """
-    shape = tf.shape(frames)
-    inside = (top >= 0) & (left >= 0) & (top + size <= shape[1]) & (left + size <= shape[2])
+    corner, shape = tf.stack([top, left]), tf.shape(frames)
+    inside = tf.reduce_all((corner >= 0) & (corner <= shape[1:3] - size))
     message = f"A crop of {size} x {size} pixels must lie inside the frames; offset and shape [n, h, w, 3]:"
-    with tf.control_dependencies([tf.debugging.Assert(inside, [message, top, left, shape], summarize=4)]):
-        cropped = frames[:, top : top + size, left : left + size]
+    with tf.control_dependencies([tf.debugging.Assert(inside, [message, corner, shape], summarize=4)]):
+        cropped = _cut(frames, corner, tf.constant([size, size]))
     return tf.ensure_shape(cropped, [frames.shape[0], size, size, 3])
 
 
+def _cut(frames: tf.Tensor, corner: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """The rectangle of uint8 [n, h, w, 3] of `size`, (height, width), whose first pixel is `corner`, int32 [2] each."""
+    return tf.slice(frames, tf.pad(corner, [[1, 1]]), tf.pad(size, [[1, 1]], constant_values=-1))
+
+
 def central_crop(frames: tf.Tensor, size: int) -> tf.Tensor:
-    """Centre square of uint8 [n, h, w, 3], offsets rounded down; smaller frames are padded with zeros (black)."""
-    return tf.image.resize_with_crop_or_pad(frames, size, size)
+    """Centre square of uint8 [n, h, w, 3], offsets rounded down; smaller frames are padded with zeros (black).
+
+    What tf.image.resize_with_crop_or_pad does, in a fifth of its operations: each view that is served has them.
+    """
+    stored = tf.shape(frames)[1:3]
+    kept = tf.minimum(stored, size)
+    missing = size - kept
+    before = missing // 2
+    cropped = _cut(frames, (stored - kept) // 2, kept)
+    padded = tf.pad(cropped, tf.pad(tf.stack([before, missing - before], axis=1), [[1, 1], [0, 0]]))
+    return tf.ensure_shape(padded, [frames.shape[0], size, size, 3])
 
 
 def three_crops(frames: tf.Tensor, size: int) -> list[tf.Tensor]:
@@ -112,14 +126,16 @@ def three_crops(frames: tf.Tensor, size: int) -> list[tf.Tensor]:
     Raises:
       tf.errors.InvalidArgumentError: the frames are smaller than the crop.
     """
-    room = tf.shape(frames)[1:3] - size
-    centre = (room + 1) // 2
-    tall = room[0] > room[1]
-    crops = []
-    for position in (tf.zeros_like(room), centre, room):
-        top, left = tf.unstack(tf.where([tall, ~tall], position, centre), num=2)
-        crops.append(crop(frames, top, left, size))
-    return crops
+    shape = tf.shape(frames)
+    room = shape[1:3] - size
+    message = f"frames must be at least {size} x {size} pixels; shape [n, h, w, 3]:"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(room >= 0), [message, shape], summarize=4)]):
+        centre = (room + 1) // 2
+    # The longer side is the one with more room; the width, where both are equal.
+    moves = tf.stack([room[0] > room[1], room[0] <= room[1]])
+    corners = [tf.where(moves, at, centre) for at in (tf.zeros_like(room), centre, room)]
+    crops = [_cut(frames, corner, tf.constant([size, size])) for corner in corners]
+    return [tf.ensure_shape(one, [frames.shape[0], size, size, 3]) for one in crops]
 
 
 def spatial_views(frames: tf.Tensor, size: int, spatial: int) -> list[tf.Tensor]:

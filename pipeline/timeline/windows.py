@@ -164,7 +164,7 @@ def _decoder(clip: ClipConfig) -> tf.types.experimental.GenericFunction:
         # The GPU's resize rounds differently.
         with tf.device("CPU:0"):
             return images.resize_smallest(
-                jpegs, clip.min_resize, lambda frame: images.central_crop(frame, size), (size, size, 3)
+                jpegs, clip.min_resize, lambda frame: images.central_crop(frame[tf.newaxis], size)[0], (size, size, 3)
             )
 
     return decode
