@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components import Transform
@@ -29,6 +28,7 @@ from tfx.types.standard_component_specs import (
 )
 
 from components.storage import folders
+from models.clips.images import decode_frame
 from pipeline.nodes.transform import read_classes
 from schemas import features
 from schemas.clip_index import ClipIndex, IndexedClip, index_name, index_path, write_indexed
@@ -95,18 +95,25 @@ def index_shard(paths: ShardPaths, classes: Mapping[str, Sequence[str]], storage
     if storage == "jpeg":
         dataclasses.replace(ingested, shard=paths.shard, labels=labels).write(paths.index)
         return
-    records = tf.data.TFRecordDataset(paths.shard, features.COMPRESSION).as_numpy_iterator()
     clips = (
-        IndexedClip(decoded_record(record), group, {head: ids[number] for head, ids in labels.items()})
-        for number, (record, group) in enumerate(zip(records, ingested.groups, strict=True))
+        IndexedClip(record, group, {head: ids[number] for head, ids in labels.items()})
+        for number, (record, group) in enumerate(zip(decoded_records(paths.shard), ingested.groups, strict=True))
     )
     write_indexed(paths.copy, paths.index, clips)
 
 
-def decoded_record(record: bytes) -> bytes:
-    """The record of a clip whose frames are one serialised uint8 tensor [T, H, W, 3]."""
-    feature = tf.train.Example.FromString(record).features.feature
-    clip_id, group = (feature[key].bytes_list.value[0].decode() for key in (features.CLIP_ID, features.CLIP_GROUP))
-    frames = np.stack([tf.io.decode_jpeg(jpeg, 3).numpy() for jpeg in feature[features.CLIP_FRAMES].bytes_list.value])
-    example = features.raw_storage_example(clip_id, group, tf.io.serialize_tensor(frames).numpy())
-    return example.SerializeToString(deterministic=True)
+def decoded_records(shard: str) -> Iterator[bytes]:
+    """The clips of a shard, each one's frames one serialised uint8 tensor [T, H, W, 3]."""
+
+    def decode(serialised):
+        clip = tf.io.parse_single_example(serialised, spec)
+        decoded = tf.map_fn(decode_frame, clip[features.CLIP_FRAMES].values, fn_output_signature=tf.uint8)
+        return clip[features.CLIP_ID], clip[features.CLIP_GROUP], tf.io.serialize_tensor(decoded)
+
+    spec = {key: tf.io.FixedLenFeature([], tf.string) for key in (features.CLIP_ID, features.CLIP_GROUP)}
+    spec |= features.frames_spec()
+    # A clip at a time, whose frames may be 65 MB and are decoded side by side; the next while this one is written.
+    decoded = tf.data.TFRecordDataset(shard, features.COMPRESSION).map(decode).prefetch(1)
+    for clip_id, group, frames in decoded.as_numpy_iterator():
+        example = features.raw_storage_example(clip_id.decode(), group.decode(), frames)
+        yield example.SerializeToString(deterministic=True)
