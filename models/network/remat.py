@@ -45,7 +45,7 @@ def recompute(layer: keras.layers.Layer, function: Callable[..., tf.Tensor], *te
     """
     trained = layer.trainable_variables
     others = [variable for variable in layer.variables if all(variable is not one for one in trained)]
-    states = [tf.identity(tf.convert_to_tensor(variable.value)) for variable in others]
+    learned = len(tensors) + len(trained)
     ends = []
 
     def compute(inputs, states):
@@ -54,23 +54,26 @@ def recompute(layer: keras.layers.Layer, function: Callable[..., tf.Tensor], *te
         with rematerialise("none"), keras.StatelessScope(state_mapping=list(values)) as scope:
             return function(*inputs[: len(tensors)]), [scope.get_current_value(variable) for variable in others]
 
+    # The states are arguments, too: of others, TensorFlow wants gradients in a graph that has variables of its own.
     @tf.custom_gradient
-    def run(*inputs):
+    def run(*arguments):
+        inputs, states = arguments[:learned], arguments[learned:]
         output, after = compute(inputs, states)
-        ends.extend(after)
+        ends.extend(None if end is state else end for end, state in zip(after, states, strict=True))
 
         def gradients(upstream):
             again, again_states = _after(upstream, inputs), _after(upstream, states)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(again)
                 output, _ = compute(again, again_states)
-            return tape.gradient(output, again, upstream, tf.UnconnectedGradients.ZERO)
+            found = tape.gradient(output, again, upstream, tf.UnconnectedGradients.ZERO)
+            return [*found, *(None for _ in states)]
 
         return output, gradients
 
-    output = run(*tensors, *(tf.convert_to_tensor(variable.value) for variable in trained))
-    for variable, state, end in zip(others, states, ends, strict=True):
-        if end is not state:
+    output = run(*tensors, *(tf.convert_to_tensor(variable.value) for variable in [*trained, *others]))
+    for variable, end in zip(others, ends, strict=True):
+        if end is not None:
             variable.assign(end)
     return output
 

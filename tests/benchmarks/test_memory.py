@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from benchmarks import memory
 from models.network.vivit import ViViTConfig
+from models.training.groups import WeightGroup
 from models.training.optimizers import OptimizerConfig
 
 NETWORK = ViViTConfig(variant="spacetime", tubelet=(2, 8, 8), hidden_size=16, num_layers=2, num_heads=2, mlp_dim=64)
@@ -31,6 +32,15 @@ def test_weights_and_optimizer_are_counted():
     # AdamW has two moments of each weight, a step and a rate.
     assert 2 * counted.weights <= counted.optimizer <= 2 * counted.weights + 64
     assert counted.gradients == counted.weights
+
+
+def test_frozen_weights_have_no_gradient_whatever_is_computed_again():
+    frozen = OptimizerConfig(name="adamw", groups=(WeightGroup("encoderblock_0/", frozen=True),))
+    width, inner = NETWORK.hidden_size, NETWORK.mlp_dim
+    # Two normalisations; queries, keys, values and what follows them; the MLP.
+    block = 4 * width + 4 * (width + 1) * width + (width + 1) * inner + (inner + 1) * width
+    for one in memory.count_memory(NETWORK, **{**STEP, "optimizer": frozen}).values():
+        assert one.weights - one.gradients == 4 * block
 
 
 def test_rematerialisation_keeps_less_and_attention_weights_are_kept_once_in_bfloat16():

@@ -5,6 +5,9 @@ Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 12.5
 Cost     180 GFLOPs a view (a multiply-add is one); 5 epochs at batch 256, each video twice: accelerators.
 Expect   top-1 87.4 over 4x3 views, of weights pretrained and fine-tuned on Kinetics-710
          (OpenGVLab/unmasked_teacher, single_modality/MODEL_ZOO.md).
+Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe umt_b):
+         float32 2.96 GB, 4, 6, 11, 23, with train.remat=blocks 0.44 GB, 30, 46, 78, 160;
+         bfloat16 1.67 GB, 8, 12, 20, 42, with train.remat=blocks 0.38 GB, 35, 54, 92, 187.
 Command  vivit compile --recipe umt_b --set model.init_from=umt.safetensors --data MANIFEST --workdir BUCKET
          --image IMAGE --output pipeline.yaml
 

@@ -4,6 +4,9 @@ Trains   12 layers of width 768; 86.5 M parameters; 16 frames of 224x224 pixels,
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 30 fps, short side 224.
 Cost     180 GFLOPs a view (a multiply-add is one); 75 epochs at batch 384, each video twice: accelerators.
 Expect   top-1 81.5, top-5 95.1 over 5x3 views, of weights pretrained for 1600 epochs (MCG-NJU/VideoMAE, MODEL_ZOO.md).
+Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
+         videomae_b): float32 2.96 GB, 4, 6, 11, 23, with train.remat=blocks 0.45 GB, 29, 45, 78, 158;
+         bfloat16 1.67 GB, 7, 12, 20, 42, with train.remat=blocks 0.38 GB, 34, 53, 91, 185.
 Command  vivit compile --recipe videomae_b --set model.init_from=FOLDER --data MANIFEST --workdir BUCKET --image IMAGE
          --output pipeline.yaml
 

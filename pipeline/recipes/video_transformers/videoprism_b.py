@@ -5,6 +5,9 @@ Trains   an attention pooler and a head, 9.8 M of 124.1 M parameters; 12 spatial
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 12.5 fps, short side 288.
 Cost     506 GFLOPs a view (a multiply-add is one); 20 epochs at batch 64, nothing backwards through the encoders.
 Expect   top-1 82.9, frozen, with an attention pooler (google-deepmind/videoprism, README: VideoPrism-B, public).
+Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
+         videoprism_b): float32 0.16 GB, 84, 127, 215, 434;
+         bfloat16 0.14 GB, 95, 145, 244, 493.
 Command  vivit compile --recipe videoprism_b --set model.init_from=flax_base_f16r288_repeated.npz --data MANIFEST
          --workdir BUCKET --image IMAGE --output pipeline.yaml
 
