@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+from components.gates.smaller_models import read_forms
 from kubeflow.compile import compile_recipe
 from kubeflow.steps.prepare import prepare_run
 from pipeline.settings import ConfigError
@@ -15,17 +16,16 @@ from tests.conftest import TINY, UNGATED
 from tests.kubeflow.open_backend import OpenBackend, StepFailed
 
 
-def _compiled(path, workdir, data=""):
-    compile_recipe(
-        "demo", [*TINY, *UNGATED], output=str(path), workdir=str(workdir), image="image", data=str(data), label="first"
-    )
+def _compiled(path, workdir, data="", *overrides):
+    places = {"output": str(path), "workdir": str(workdir), "data": str(data)}
+    compile_recipe("demo", [*TINY, *UNGATED, *overrides], image="image", label="first", **places)
     return yaml.safe_load(path.read_text())
 
 
 @pytest.mark.end_to_end
 def test_one_spec_trains_on_two_manifests_and_the_second_model_is_compared_with_the_first(small_demo, tmp_path):
     workdir, cluster = tmp_path / "bucket", OpenBackend(tmp_path / "cluster")
-    spec = _compiled(tmp_path / "pipeline.yaml", workdir, small_demo)
+    spec = _compiled(tmp_path / "pipeline.yaml", workdir, small_demo, "push.smaller=float16", "push.max_smaller_drop=1")
     tasks = set(spec["root"]["dag"]["tasks"])
     assert cluster.run(spec) == tasks
     assert "clips" in cluster.log("Prepare")
@@ -33,6 +33,8 @@ def test_one_spec_trains_on_two_manifests_and_the_second_model_is_compared_with_
     assert cluster.metadata("ModelCanary", "blessing")["blessed"] == 1
     (version,) = (workdir / "pushed").iterdir()
     assert (version / "saved_model.pb").exists()
+    (form,) = read_forms(str(cluster.location("Compressor", "smaller")))
+    assert not form.problems and form.size < form.full_size
 
     header, *rows = small_demo.read_text().splitlines()
     other = small_demo.with_name("other.csv")
