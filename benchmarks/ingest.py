@@ -27,6 +27,7 @@ from PIL import Image
 
 from components.ingest.config import IngestConfig
 from components.manifest.reader import Clip
+from components.storage.cores import cores
 
 FPS, SECONDS, SIZE = 25, 10, (256, 340)
 # Number of distinct videos; the clips are copies of them.
@@ -97,7 +98,7 @@ def bench_ingest(config: IngestConfig, *, clips: int, workers: int, rounds: int 
         "seconds": seconds,
         "size": list(SIZE),
         "fps": FPS,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "ingest": dataclasses.asdict(config),
         "measured": results,
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from components.storage.cores import cores
 from components.storage.memory import keep_memory_flat, reuse_memory
 from models.clips import augment, input_pipeline, sampling
 from models.clips.augment import AugmentConfig
@@ -84,7 +85,7 @@ def bench_input(
         pipeline.append(_rate(batches, -(-count // rounds // batch_size)) * batch_size)
         grown += _resident_bytes() - before
     return InputRates(
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores(),
         pipeline=statistics.median(pipeline),
         decode=statistics.median(decode),
         share=statistics.median(ours / bare for ours, bare in zip(pipeline, decode, strict=True)),

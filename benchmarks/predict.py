@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.ingest import bare_loop, resident_mib, write_videos
 from benchmarks.score import write_model
 from components.ingest.config import IngestConfig
+from components.storage.cores import cores
 from pipeline.recipe import Recipe
 
 
@@ -58,7 +59,7 @@ def bench_predict(recipe: Recipe, *, videos: int, rounds: int = 3, seconds: int 
       rounds: Turns of each.
       seconds: Length of a video.
     """
-    context, decoders = multiprocessing.get_context("spawn"), os.cpu_count() or 1
+    context, decoders = multiprocessing.get_context("spawn"), cores()
     views = recipe.views.count
     with tempfile.TemporaryDirectory() as folder:
         paths = write_videos(Path(folder), videos, seconds)

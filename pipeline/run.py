@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 from tfx.orchestration import metadata
 
 from components.manifest.reader import read_manifest
 from components.registry.records import RunInfo
+from components.storage.cores import cores
 from pipeline.beam import check_reachable, step_args
 from pipeline.dag import build_pipeline
 from pipeline.data import PreparedData, prepare
@@ -101,7 +101,7 @@ def run_nodes(
         data,
         workdir=where.workdir,
         run=info,
-        decoders=len(os.sched_getaffinity(0)),
+        decoders=cores(),
         beam=beam,
         last=last,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(where.metadata),

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from components.storage.cores import cores
 from schemas import serving
 
 
@@ -20,7 +21,7 @@ class LiteNetwork:
     def __init__(self, folder: str):
         with tf.io.gfile.GFile(os.path.join(folder, serving.LITE_FILE), "rb") as file:
             content = file.read()
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=len(os.sched_getaffinity(0)))
+        interpreter = tf.lite.Interpreter(model_content=content, num_threads=cores())
         self._run = interpreter.get_signature_runner()
 
     def __call__(self, *, clips: tf.Tensor) -> dict[str, tf.Tensor]:

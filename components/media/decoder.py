@@ -281,9 +281,9 @@ class _Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=[kept]
         )
         os.close(kept)
-        # A clip is megabytes: in pipes of 64 KiB, both sides would wait for each other hundreds of times. The kernel
-        # refuses where a user has many pipes as large.
-        with contextlib.suppress(PermissionError):
+        # A clip is megabytes: in pipes of 64 KiB, both sides would wait for each other hundreds of times. Linux refuses
+        # where a user has many pipes as large; other systems do not have it.
+        with contextlib.suppress(PermissionError, AttributeError):
             fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _CHUNK)
         self._pipe = _Pipe(self._process.stdout.fileno())
         self._answers = io.BufferedReader(self._pipe, _CHUNK)

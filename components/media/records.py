@@ -19,6 +19,8 @@ from components.storage.record_files import RecordError, read_record
 from schemas import sequence_examples as dmvr
 
 _MICROSECONDS = 1e6
+# A JPEG's last marker, and how far from the end it is looked for: some writers fill up what follows.
+_END_OF_IMAGE, _TAIL = b"\xff\xd9", 64
 
 
 def store_record(path: str, config: DecodeConfig, *, start: float = 0.0, end: float | None = None) -> StoredClip:
@@ -75,9 +77,11 @@ def store_records(
 
 
 def _size(path: str, index: int, frame: bytes) -> tuple[int, int]:
-    """(width, height) as the header of a JPEG states it."""
+    """(width, height) as the header of a JPEG states it. One that is cut off, which no reader behind takes, is none."""
     try:
         with Image.open(io.BytesIO(frame), formats=["JPEG"]) as image:
+            if frame.rfind(_END_OF_IMAGE, -_TAIL) < 0:
+                image.load()
             return image.size
     except (OSError, Image.DecompressionBombError) as error:
         raise VideoError(path, "decode", f"frame {index} is no JPEG that can be read: {error}") from error

@@ -18,6 +18,9 @@ from components.media.picture import Painter
 
 # Seconds by which a segment may end behind its video: publishers round to whole ones, and containers round, too.
 _ROUNDED_END = 1
+# Seconds that a picture of a whole video may stay. Longer, its camera's clock was set, or its times are made up: all of
+# that time would be stored, and seen by a network.
+_LONGEST_STILL = 6 * 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,17 +124,26 @@ def store_stream(path: str, frames: int, config: DecodeConfig, every: int = 1) -
     with open_video(path, max_bytes=config.max_bytes, max_pixels=config.max_pixels) as video:
         painter, part, shown = Painter(path, config), _Part(path, 0, 0.0, float(length), config, every=every), None
         for following in video.frames(Fraction(0)):
+            if shown and following.time - shown.time > _LONGEST_STILL:
+                raise _jumps(path, shown, following.time)
             while part.advance(shown or following, following.time - following.rounding, painter):
                 yield part.stored()
                 part = part.next_part()
             shown = following
         ends = shown.time + shown.duration if shown else Fraction(0)
+        if shown and shown.duration > _LONGEST_STILL:
+            raise _jumps(path, shown, ends)
         while shown and part.advance(shown, ends, painter):
             yield part.stored()
             part = part.next_part()
         if part.index == 0 or not part.is_empty:
             yield part.stored()
         video.check_whole(ends)
+
+
+def _jumps(path: str, shown: TimedFrame, until: Fraction) -> VideoError:
+    hours = float(until - shown.time) / 3600
+    return VideoError(path, "decode", f"its picture at {float(shown.time):.2f} s stays for {hours:,.0f} hours")
 
 
 def _one_pass(video: Video, waiting: list[_Segment], painter: Painter) -> Iterator[tuple[int, StoredClip | VideoError]]:

@@ -133,7 +133,7 @@ def records_of(workdir: str) -> str:
 
 
 def read_parameters(definitions: Mapping[str, Mapping[str, Any]], words: Sequence[str]) -> dict[str, Any]:
-    """Typed values of ``KEY=VALUE`` words; a list has one item per word, or is given as JSON.
+    """Typed values of ``KEY=VALUE`` words; of a list a word is one more item behind the default's, or JSON all of it.
 
     Raises:
       ConfigError: If a parameter is unknown, has another type, is given twice, or is missing.
@@ -146,9 +146,13 @@ def read_parameters(definitions: Mapping[str, Mapping[str, Any]], words: Sequenc
         if key not in definitions:
             raise settings.unknown(key, sorted(definitions), kind="parameter")
         value = _typed(key, text, definitions[key].get("parameterType", "STRING"))
-        if key in values and not isinstance(value, list):
+        if isinstance(value, list):
+            # A setting that is given must not take away what the spec was compiled with, such as an approval.
+            compiled = [] if text.startswith("[") else definitions[key].get("defaultValue", [])
+            value = values.get(key, compiled) + value
+        elif key in values:
             raise ConfigError(f"parameter {key} is given twice")
-        values[key] = values[key] + value if key in values else value
+        values[key] = value
     missing = [
         key
         for key, definition in definitions.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from components.evaluation.duplicates.embeddings import find_similar, whiten
 from components.storage import files
-from pipeline.inference.job import JOB, Shard
+from pipeline.inference.job import JOB, Shard, read_job
 from pipeline.settings import ConfigError
 
 _SHARD = re.compile(r"predictions-\d+-of-(\d+)\.")
@@ -110,7 +109,7 @@ def _job_of(output: str) -> Row:
     path = os.path.join(output, JOB)
     if not files.exists(path):
         raise ConfigError(f"{output} is no output of `vivit predict --output`: it has no {JOB}")
-    job = json.loads(files.read(path))
+    job = read_job(output)
     if not job.get("embedding"):
         raise ConfigError(f"{output} has no embeddings: predict its clips again, into another folder, with --embedding")
     return job

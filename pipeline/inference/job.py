@@ -150,14 +150,23 @@ def _claim(shards: Sequence[Shard], config: JobConfig) -> None:
         "embedding": config.embedding,
     }
     if not files.exists(path):
-        files.write(path, json.dumps(wanted, indent=1).encode())
+        _write(path, json.dumps(wanted, indent=1).encode())
         return
-    there = json.loads(files.read(path))
+    there = read_job(config.output)
     if different := [name for name, value in wanted.items() if there.get(name) != value]:
         raise ConfigError(
             f"--output {config.output} holds predictions with another {' and '.join(different)}: choose another "
             "folder, or remove it"
         )
+
+
+def read_job(output: str) -> dict[str, Any]:
+    """What the job of an output folder states about itself; raises ConfigError if it is damaged."""
+    path = os.path.join(output, JOB)
+    try:
+        return json.loads(files.read(path))
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): choose another folder, or remove it") from error
 
 
 def _versions(clips: Sequence[ListedClip]) -> list[tuple[int, int]]:
@@ -216,7 +225,8 @@ def predict_shard(shard: Shard, predictor: Predictor, output: str) -> Outcome:
     """Predicts the clips of a shard and writes its files, the JSON Lines last: where they are, the shard is done."""
     done = os.path.join(output, f"{shard.name}.jsonl")
     if files.exists(done):
-        rows = [json.loads(line) for line in files.read(done).decode().splitlines()]
+        # Bytes: a text would be split at U+2028, too, which a class or a file may be named with.
+        rows = [json.loads(line) for line in files.read(done).splitlines()]
         lost = [
             _lost(clip, row["stage"], row["error"])
             for clip, row in zip(shard.clips, rows, strict=True)
@@ -288,7 +298,9 @@ def _from_json(clip: ListedClip, row: dict[str, Any]) -> Prediction:
 def _lost(clip: ListedClip, stage: str, reason: str) -> dict[str, Any]:
     """The row of a clip that is lost, which a manifest may have, too."""
     segment = {name: value for name in ("start", "end") if (value := getattr(clip, name)) is not None}
-    return {"id": as_text(clip.id), "path": as_text(clip.file), **segment, "stage": stage, "error": reason}
+    # A manifest's own paths start at its folder.
+    path = clip.file if "://" in clip.file else os.path.abspath(clip.file)
+    return {"id": as_text(clip.id), "path": as_text(path), **segment, "stage": stage, "error": reason}
 
 
 def _finish(config: JobConfig, outcomes: Iterable[Outcome]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 
 from components.media.config import DecodeConfig
-from components.registry.versions import content_digest
 from components.storage import files
 from pipeline import settings
 from schemas import serving
@@ -60,11 +59,14 @@ def decode_config(model_dir: str) -> DecodeConfig:
     Raises:
       FileNotFoundError: If there is none of these.
       FileError: If it has no card, or the card cannot be read.
+      ModelError: If the card is damaged.
     """
     path = os.path.join(model_dir, serving.CARD)
     if not files.exists(path):
         path = os.path.join(latest_version(model_dir), serving.CARD)
-    return decode_config_of(serving.ModelCard.parse(files.read(path)))
+    text = files.read(path)
+    with _whole(path):
+        return decode_config_of(serving.ModelCard.parse(text))
 
 
 def latest_version(model_dir: str) -> str:
@@ -93,23 +95,33 @@ def open_model(model_dir: str) -> OpenModel:
       ModelError: If the model is incomplete or damaged.
     """
     path = latest_version(model_dir)
-    with _readable(path) as model:
-        card = serving.ModelCard.read(model)
-        try:
-            expected = serving.ExpectedLogits.read(model)
-            signatures = tf.saved_model.load(model).signatures
-        except (tf.errors.OpError, OSError, KeyError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            text = f"{model} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})"
-            raise ModelError(text) from error
+    with _readable(path) as model, _whole(model):
+        card, expected = serving.ModelCard.read(model), serving.ExpectedLogits.read(model)
+        signatures = tf.saved_model.load(model).signatures
     # A converted model has a file without clips.
     return OpenModel(path, card, signatures, expected if expected.centre else None)
 
 
 def digest_of(model_dir: str) -> str:
     """Hash of the content of the SavedModel of a folder, any URI; raises as `latest_version` does."""
+    # Deferred: a process that only serves a model needs none of what it imports.
+    from components.registry.versions import content_digest
+
     with _readable(latest_version(model_dir)) as model:
         return content_digest(model)
+
+
+@contextlib.contextmanager
+def _whole(path: str) -> Iterator[None]:
+    """Turns what a damaged file raises into a `ModelError` that names what is read; that there is none stays."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (tf.errors.OpError, OSError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        text = f"{path} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})"
+        raise ModelError(text) from error
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from components.manifest.listing import ListedClip
 from components.media.decoder import Decoder
 from components.media.video import StoredClip, VideoError
 from components.storage import files
+from components.storage.cores import cores
 from pipeline.inference.model import ModelError, OpenModel, decode_config, open_model
 from pipeline.inference.prediction import Classes, Prediction
 from schemas import features, serving
@@ -62,7 +63,7 @@ class Predictor:
           ModelError: If an older release exported the model, without what is asked of it.
         """
         self._model, self._one_view = model, one_view
-        self._threads = decoders or _default_decoders()
+        self._threads = decoders or cores()
         self._decoder = decoder or Decoder(model.decode_config)
         names = (serving.VIEWS_SIGNATURE, serving.NETWORK_SIGNATURE)
         if missing := [name for name in names if name not in model.signatures]:
@@ -75,13 +76,22 @@ class Predictor:
             self._outputs.add(serving.EMBEDDING)
 
     @classmethod
-    def load(cls, model_dir: str, *, decoders: int | None = None, **options: bool) -> Predictor:
+    def load(
+        cls, model_dir: str, *, decoders: int | None = None, videos: int | None = None, **options: bool
+    ) -> Predictor:
         """Of the model of a folder: its decoders start while it is loaded. Options and errors as of `Predictor`.
+
+        Args:
+          model_dir: The folder, any URI.
+          decoders: As of `Predictor`.
+          videos: How many there will be; None for many.
+          options: As of `Predictor`.
 
         Raises:
           FileError, FileNotFoundError, ModelError: As `open_model`.
         """
-        decoder = Decoder(decode_config(model_dir), ready=decoders or _default_decoders())
+        most = decoders or cores()
+        decoder = Decoder(decode_config(model_dir), ready=most if videos is None else min(most, videos))
         try:
             return cls(open_model(model_dir), decoders=decoders, decoder=decoder, **options)
         except BaseException:
@@ -176,11 +186,13 @@ class Predictor:
         """Puts the views of clips of one video, or what is wrong, into a queue, in order."""
         try:
             for one in _in_order(_decoded(run, self._decoder)):
-                _put(found, one if isinstance(one, VideoError) else self._views_of(one), stopped)
+                if stopped.is_set():
+                    return
+                _put(found, one if isinstance(one, VideoError) else self._views_of(one, run[0].file), stopped)
         except Exception as error:  # noqa: BLE001 (the thread that takes it raises it)
             _put(found, error, stopped)
 
-    def _views_of(self, stored: StoredClip) -> tf.Tensor | VideoError:
+    def _views_of(self, stored: StoredClip, file: str) -> tf.Tensor | VideoError:
         example = features.raw_example(
             clip_id="",
             group="",
@@ -192,13 +204,14 @@ class Predictor:
             labels={},
             slices={},
         )
-        (views,) = self._views(**{serving.EXAMPLES_INPUT: tf.constant([example.SerializeToString()])})[serving.CLIPS]
+        try:
+            made = self._views(**{serving.EXAMPLES_INPUT: tf.constant([example.SerializeToString()])})
+        except tf.errors.InvalidArgumentError as error:
+            # Frames of a record, which are taken as they are.
+            return VideoError(file, "decode", f"its frames cannot be read: {error.message.splitlines()[0]}")
+        (views,) = made[serving.CLIPS]
         # The last is the centre view.
         return views[-1:] if self._one_view else views[:-1]
-
-
-def _default_decoders() -> int:
-    return os.cpu_count() or 1
 
 
 def _decoded(run: Group, decoder: Decoder) -> Iterator[tuple[int, StoredClip | VideoError]]:

@@ -26,6 +26,7 @@ from components.gates.scorer import PredictionsTable
 from components.gates.smaller_models import SmallerModels, write_forms
 from components.registry.versions import content_digest
 from components.storage import folders
+from components.storage.cores import cores
 from models.serving.smaller import write_smaller
 from schemas import serving
 from schemas.predictions import CANDIDATE, Predictions, ScoredModel
@@ -103,8 +104,8 @@ def _signatures(model: str, folder: str) -> Mapping[str, Network]:
 
 
 def _not_made(form: str, model: str, folder: str, reason: str) -> SmallerForm:
-    cores, size = len(os.sched_getaffinity(0)), folders.size(model)
-    return SmallerForm(form, folder, 0, size, speed=0.0, cores=cores, losses=(), largest=0.0, problems=(reason,))
+    size = folders.size(model)
+    return SmallerForm(form, folder, 0, size, speed=0.0, cores=cores(), losses=(), largest=0.0, problems=(reason,))
 
 
 def _measured(
@@ -125,7 +126,7 @@ def _measured(
         size=folders.size(folder),
         full_size=folders.size(model),
         speed=speed,
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores(),
         losses=losses,
         largest=max(differences.values()),
         problems=tuple(problems),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from components.manifest.reader import Manifest
+from components.storage.cores import cores
 from models.network.cost import measure_cost
 from models.training.groups import rules_of
 from pipeline.plan.weights import with_network
@@ -99,7 +99,7 @@ def run_cost(recipe: Recipe, classes: Mapping[str, int], clips: int, evaluated: 
 
 def _speed() -> float:
     """Multiply-adds a second, by what kind of device there is: the same on each run."""
-    return _GPU * len(tf.config.list_physical_devices("GPU")) or _CORE * len(os.sched_getaffinity(0))
+    return _GPU * len(tf.config.list_physical_devices("GPU")) or _CORE * cores()
 
 
 def _minutes(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """Your own videos on a laptop: a small factorised encoder, from scratch.
 
 Trains   ViViT model 2, 6 + 2 layers of width 192, tubelets of 2x16x16, on 16 frames of 112x112 pixels.
-Data     a folder with a sub-folder per class, or a manifest; from a few hundred clips on.
+Data     a folder with a sub-folder per class, or a manifest; from about 150 clips of each class on. With fewer, start
+         from an image ViT: docs/few-clips.md.
 Cost     about 10 clips a second on two CPU cores; a GPU is used where there is one.
 Expect   what a few million parameters learn from scratch; published recipes start from an image ViT.
 Command  vivit run --data videos/ --workdir run/

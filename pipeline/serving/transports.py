@@ -206,7 +206,10 @@ def _understood(target: Target) -> Iterator[None]:
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
-    text = error.read().decode(errors="replace")
+    text = ""
+    # The connection may break within the answer, which may be of a proxy.
+    with contextlib.suppress(OSError, HTTPException):
+        text = error.read().decode(errors="replace")
     try:
         text = json.loads(text)["error"]
     except (json.JSONDecodeError, KeyError, TypeError):

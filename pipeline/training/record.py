@@ -12,6 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from components.storage.cores import cores
+
 _FILE = "training.json"
 _LIBRARIES = ("tensorflow", "keras", "tfx", "tensorflow-transform", "tensorflow-model-analysis", "apache-beam", "av")
 _PROJECT = "vivit-tfx"
@@ -65,4 +67,4 @@ def _devices(strategy: tf.distribute.Strategy) -> list[str]:
         if found:
             details: dict[str, Any] = tf.config.experimental.get_device_details(found[0]) if kind == "GPU" else {}
             return [f"{replicas} x {details.get('device_name', kind)}"]
-    return [f"{replicas} x CPU ({os.cpu_count()} cores)"]
+    return [f"{replicas} x CPU ({cores()} cores)"]

@@ -80,7 +80,8 @@ def _in_words(clips: Sequence[ListedClip], arguments: argparse.Namespace, echo: 
 
     lost = 0
     options = {name: getattr(arguments, name) for name in ("decoders", "one_view", "embedding")}
-    with Predictor.load(arguments.model, **options) as predictor:
+    videos = len({clip.file for clip in clips})
+    with stoppable(lambda: None), Predictor.load(arguments.model, videos=videos, **options) as predictor:
         for one in (one for group in predictor.predict(predictor.groups(clips)) for one in group):
             lost += one.error is not None
             classes = predictor.classes

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from pipeline.commands.arguments import Echo, count, seconds
+from pipeline.local.interrupt import stoppable
 
 HELP = "ask a model server about videos"
 # `schemas.serving` has them, and imports TensorFlow.
@@ -52,7 +53,7 @@ def main(arguments: argparse.Namespace, echo: Echo) -> int:
 
     config, status = decode_config(arguments.model), 0
     part = {"start": arguments.start, "end": arguments.end, "at_a_time": arguments.at_a_time}
-    with client_of(arguments) as client:
+    with stoppable(lambda: None), client_of(arguments) as client:
         for answer in ask(client, config, arguments.videos, **part):
             status = 1 if answer.error else status
             echo(json.dumps(answer.as_json(), ensure_ascii=False) if arguments.json else answer.in_words())

@@ -88,6 +88,14 @@ def test_a_frame_that_is_no_jpeg_is_reported(tmp_path):
     assert stage == "decode" and reason.startswith("frame 2 is no JPEG that can be read")
 
 
+def test_a_frame_that_is_cut_off_is_reported(tmp_path):
+    whole, *others = jpegs(3)
+    stage, reason = wrong_with(one(tmp_path, [*others, whole[:-40]]))
+    assert stage == "decode" and reason.startswith("frame 2 is no JPEG that can be read")
+    padded = one(tmp_path, [*others, whole + bytes(7)])
+    assert store_record(padded, CONFIG).frames[2] == whole + bytes(7)
+
+
 def test_frames_of_two_sizes_are_reported(tmp_path):
     path = one(tmp_path, jpegs(2) + jpegs(1, height=40))
     assert wrong_with(path) == ("decode", "its picture changes its shape at frame 2, from 48x32 to 48x40")

@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import os
 
+import av
+import numpy as np
 import pytest
 
 from components.media.config import DecodeConfig
@@ -41,6 +43,22 @@ def test_the_parts_of_any_form_are_the_whole_clip(tmp_path, number):
     assert {len(part.frames) for part in parts[:-1]} <= {7}
     assert 1 <= len(parts[-1].frames) <= 7
     assert [part.start for part in parts] == pytest.approx([7 * n / part.fps for n, part in enumerate(parts)])
+
+
+def test_a_picture_that_stays_for_hours_ends_the_video(tmp_path):
+    path = str(tmp_path / "clock.mkv")
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = 64, 48
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8))
+            # Behind the tenth, the clock is set by seven hours.
+            frame.pts = number + (number >= 10) * 7 * 3600 * 25
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    parts, error = stored(path, 2)
+    assert [len(part.frames) for part in parts] == [2, 2]
+    assert error.stage == "decode" and error.reason == "its picture at 0.36 s stays for 7 hours"
 
 
 def test_only_the_frames_that_are_wanted_are_stored_behind_the_first_part(tmp_path):

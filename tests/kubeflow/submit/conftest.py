@@ -35,7 +35,7 @@ def pipeline_spec(workdir="gs://bucket/work", image="registry/vivit:1"):
                     "epochs": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 8.0},
                     "batch_size": {"parameterType": "NUMBER_INTEGER", "isOptional": True},
                     "mixup": {"parameterType": "BOOLEAN", "isOptional": True},
-                    "settings": {"parameterType": "LIST", "defaultValue": []},
+                    "settings": {"parameterType": "LIST", "defaultValue": ["push.approval=required"]},
                     "limits": {"parameterType": "STRUCT", "isOptional": True},
                 }
             },

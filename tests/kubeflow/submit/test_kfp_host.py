@@ -48,7 +48,7 @@ def test_a_run_is_created_with_its_parameters_its_root_and_both_documents(submit
             "batch_size": 4,
             "mixup": True,
             "limits": {"top_1": 0.5},
-            "settings": ["train.seed=1", "ingest.fps=8"],
+            "settings": ["push.approval=required", "train.seed=1", "ingest.fps=8"],
             "workdir": "gs://other/w/",
         },
         "pipeline_root": "gs://other/w/kubeflow",

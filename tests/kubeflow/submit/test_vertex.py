@@ -49,7 +49,7 @@ def test_a_pipeline_job_is_created_with_its_parameters_and_its_root(submit, vert
         "parameterValues": {
             "data": "gs://bucket/new.csv",
             "epochs": 3.0,
-            "settings": ["train.seed=1"],
+            "settings": ["push.approval=required", "train.seed=1"],
             "workdir": "gs://other/w",
         },
     }

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
 
-from components.manifest.listing import list_clips
+from components.manifest.listing import ListedClip, list_clips
 from pipeline.beam import step_args
 from pipeline.cli import main
 from pipeline.inference.job import UNFINISHED, JobConfig, run_job
 from pipeline.inference.predictor import Predictor
+from schemas.serving import CARD
 from tests import processes
 from tests.models.serving.test_convert import convert
 from tests.pipeline.inference.predicting import predict
@@ -152,6 +154,38 @@ def test_a_finished_job_predicts_nothing_and_its_quarantine_is_a_manifest(model,
     assert main(["predict", "--model", model, "--data", quarantine, "--output", str(tmp_path / "again")]) == 1
     assert "0 clips predicted, 2 lost" in capfd.readouterr().out
     assert (tmp_path / "again" / "quarantine.jsonl").read_bytes() == whole["quarantine.jsonl"]
+
+
+def test_what_is_lost_of_videos_by_relative_paths_can_be_tried_again(model, manifest, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(manifest.parent.parent)
+    bad = os.path.join(manifest.parent.name, "bad.mp4")
+    assert main(["predict", "--one-view", "--model", model, "--output", str(tmp_path / "out"), bad]) == 1
+    quarantine = str(tmp_path / "out" / "quarantine.jsonl")
+    capfd.readouterr()
+    assert main(["predict", "--one-view", "--model", model, "--data", quarantine]) == 1
+    assert "no such file" not in capfd.readouterr().out
+
+
+def test_a_finished_shard_is_read_again_whatever_its_names(model, manifest, tmp_path):
+    video = tmp_path / "one\u2028line.mp4"
+    shutil.copy(manifest.parent / "0.mp4", video)
+    clips = [ListedClip(str(video), str(video), id=str(video))]
+    config = JobConfig(model, str(tmp_path / "out"), one_view=True)
+    assert run_job(clips, config, step_args())["before"] == 0
+    assert run_job(clips, config, step_args())["before"] == 1
+
+
+def test_a_damaged_file_of_a_job_or_a_model_is_named(model, manifest, whole, tmp_path, capfd):
+    (tmp_path / "job.json").write_bytes(whole["job.json"][:20])
+    given = ["predict", "--model", model, "--data", str(manifest), "--output", str(tmp_path)]
+    assert main(given) == 2
+    assert f"{tmp_path / 'job.json'} is damaged" in capfd.readouterr().out
+    half = tmp_path / "half"
+    shutil.copytree(model, half)
+    (card,) = half.glob(f"*/{CARD}")
+    card.write_text('{"classes": ')
+    assert main(["predict", "--model", str(half), str(manifest.parent / "0.mp4")]) == 2
+    assert f"vivit: {card} cannot be loaded" in capfd.readouterr().out
 
 
 def test_a_folder_with_other_predictions_is_refused(model, manifest, whole, tmp_path, capfd):
