@@ -11,6 +11,7 @@ import math
 from typing import Literal
 
 import keras
+import tensorflow as tf
 from keras import initializers, ops
 
 from models.network.draws import Dropout
@@ -200,7 +201,7 @@ def attention_weights(query, key, logit_cap=None, dtype="float32"):
 def softmax(scores, dtype):
     """Softmax of float32 scores in another dtype, which is all that the backward pass keeps of it.
 
-    Without a gradient of its own, the softmax in float32 would be kept besides.
+    Without a gradient of its own, the softmax in float32 would be kept besides. XLA decides by itself what it keeps.
     """
     if dtype == "float32":
         return ops.softmax(scores)
@@ -210,8 +211,11 @@ def softmax(scores, dtype):
         weights = ops.cast(ops.softmax(scores), dtype)
 
         def gradient(upstream):
-            shares = ops.cast(weights, "float32")
-            product = shares * ops.cast(upstream, "float32")
+            upstream = ops.cast(upstream, "float32")
+            # TensorFlow would else widen the weights as soon as it has them, and keep both until the backward pass.
+            with tf.control_dependencies([upstream]):
+                shares = ops.cast(tf.identity(weights), "float32")
+            product = shares * upstream
             return product - shares * ops.sum(product, axis=-1, keepdims=True)
 
         return weights, gradient
