@@ -62,6 +62,11 @@ class Recipe:
         _check_covered("clip.crop_size", self.clip.crop_size, math.lcm(*sides), self.model.tubelet)
         # Raises ValueError where the smallest frames that augment.scale makes hold no crop.
         window_size(self.clip, self.augment)
+        if self.augment.still and self.train.class_weights:
+            raise settings.ConfigError(
+                "augment.still and train.class_weights exclude each other: weighed by class, a still clip would have "
+                "the rarest class as its target; set augment.still=0, or train.sampling=balanced in place of weights"
+            )
         if self.train.batch_size % self.augment.repeats:
             raise settings.ConfigError(
                 f"train.batch_size is {self.train.batch_size}; augment.repeats {self.augment.repeats} must divide it"

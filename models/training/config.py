@@ -87,12 +87,12 @@ class LearningConfig:
       epochs: Passes over the training clips; 0, with `probe`, trains nothing but the head.
       batch_size: Clips per step, that is per update of the weights.
       accumulate_steps: Parts of a batch that go through the network one after the other, to save memory; the update is
-        by their mean gradient, so that it changes rounding, and which clips share a draw of dropout.
+        by their mean gradient, so that it changes rounding, which clips share a draw of dropout, and the moments of
+        `standardise`.
       optimizer: Optimizer and schedule.
       label_smoothing: Share of the target spread over all classes, 0 to 1.
       sampling: "uniform" shows each training clip equally often, "balanced" each class of the first head, and each clip
-        within its class; the number of steps stays. On several hosts, among the clips of each host's files. A probe
-        sees each clip equally often.
+        within its class; the number of steps stays. A probe sees each clip equally often.
       class_weights: "balanced" weighs each class by the inverse of its number of training clips; a probe weighs all
         alike.
       seed: Seed of initial weights, data order and every draw.
@@ -143,7 +143,8 @@ class LearningConfig:
 class PaceConfig:
     """How a training run goes. It may change between a run and its continuation, and trains nothing again.
 
-    With `strategy`, sums are rounded otherwise; mixup, CutMix and `clip_per_replica` work on each device's share.
+    With `strategy`, sums are rounded otherwise; mixup, CutMix, `LearningConfig.standardise` and `clip_per_replica` work
+    on each device's share.
 
     Attributes:
       eval_epochs: Epochs between two evaluations on the centre view.

@@ -5,16 +5,23 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from models.network.vivit import HEAD
 from models.training.config import LearningConfig, PaceConfig, WeightsConfig
 from models.training.loop import Split, TrainingError, train_steps
+from models.training.probing.features import features_of
 from models.training.probing.probe import probe
 from models.training.selection.holdout import OneGroupError, held_out
+from models.training.standardise import Moments
+from models.training.strategies import of_first
 
+# Clips whose features have the moments by which a learned head is standardised at first.
+_MOMENTS_OF = 512
 _logger = logging.getLogger("vivit.train")
 
 
@@ -47,14 +54,19 @@ def train(
     learning, held = hold_out(train_clips, config.train)
     probed = None
     if settings := config.train.probe:
-        probed = probe(model, config, at_least(learning, settings.clips), folder=checkpoints)
+        probed = probe(model, config, at_least(learning, settings.clips), folder=checkpoints, strategy=strategy)
         if probed.computed:
             yield 0
     if not config.train.epochs:
         return
+    moments = probed and probed.moments
+    if config.train.standardise and not probed and np.any(model.get_layer(HEAD).get_weights()[0]):
+        # A head that was learned on plain features: of a model of ours that this one starts from.
+        found = features_of(model, at_least(learning, _MOMENTS_OF), config.clip, 1, config.train.batch_size)
+        moments = Moments(*of_first(strategy, list(found.moments())))
     steps = train_steps(
         model, strategy, config, pace, learning, eval_clips, checkpoints=checkpoints, log_dir=log_dir,
-        held_clips=held, moments=probed and probed.moments,
+        held_clips=held, moments=moments,
     )  # fmt: skip
     for step, _ in steps:
         yield step
@@ -69,9 +81,14 @@ def hold_out(train_clips: Split, train: LearningConfig) -> tuple[Split, Split | 
     if not train.best:
         return train_clips, None
     try:
-        judging, learning = _parted(train_clips, train.best.holdout)
+        judging, learning = _parted(train_clips, train.best.holdout, list(train_clips.source.labels_of.values()))
     except OneGroupError as error:
         raise TrainingError(f"train.best.holdout: {error}") from error
+    if not judging.count:
+        raise TrainingError(
+            "train.best.holdout: each group of training clips has the only clips of a class, so that none can be held "
+            "out: give them more groups, or set train.best=null"
+        )
     if learning.count < train.batch_size:
         raise TrainingError(
             f"with train.best, {learning.count} training clips are left, fewer than a batch of {train.batch_size}: "
@@ -90,9 +107,9 @@ def at_least(clips: Split, count: int | None) -> Split:
     return clips
 
 
-def _parted(clips: Split, share: float) -> tuple[Split, Split]:
-    """The clips of some groups, at least a share of all, and the others."""
+def _parted(clips: Split, share: float, labels: Sequence[np.ndarray] = ()) -> tuple[Split, Split]:
+    """The clips of some groups, at least a share of all, and the others; see `held_out`."""
     groups = clips.source.groups()
-    chosen = sorted(set(itertools.compress(groups, held_out(groups, share))))
+    chosen = sorted(set(itertools.compress(groups, held_out(groups, share, labels))))
     first, second = (clips.source.only(chosen, inside=inside) for inside in (True, False))
     return Split(first, clips.classes, first.count_labels()), Split(second, clips.classes, second.count_labels())

@@ -18,6 +18,8 @@ from models.network.vivit import HEAD, LOGITS
 EPSILON = 1e-5
 # Share of a batch's moments in the running ones; the first batches are averaged evenly.
 _SHARE = 0.1
+# Features that are widened at a time.
+_ROWS = 4096
 
 
 class Moments(NamedTuple):
@@ -29,8 +31,12 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, features: np.ndarray) -> Moments:
         """Over all axes of features [..., D] but the last."""
-        axes = tuple(range(features.ndim - 1))
-        return cls(*(of(features, axis=axes, dtype=np.float64).astype(np.float32) for of in (np.mean, np.var)))
+        rows = features.reshape(-1, features.shape[-1])
+        mean, squares = rows.mean(axis=0, dtype=np.float64), np.zeros(rows.shape[-1])
+        # Part after part: in float64, all of them would take twice their memory.
+        for start in range(0, len(rows), _ROWS):
+            squares += ((rows[start : start + _ROWS] - mean) ** 2).sum(axis=0)
+        return cls(mean.astype(np.float32), (squares / len(rows)).astype(np.float32))
 
 
 class PlainHead:

@@ -53,7 +53,7 @@ def train_step(
     weights, head = class_weights or {}, head or PlainHead(model)
     variables = [variable.value for variable in model.trainable_variables]
 
-    def learn(pixels, targets):
+    def learn(pixels, targets, moving):
         # Watched by name: nothing is kept for weights that are frozen.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
@@ -66,24 +66,29 @@ def train_step(
                 for name, target in targets.items()
             }
             loss = losses.mean_over_heads(by_head)
-        averages = {name: total / count for name, (total, count) in scores.metrics(logits, targets).items()}
-        return tape.gradient(loss, variables), ({**averages, "loss": loss}, moments)
+        # Sums and counts: a part may have no clip that counts.
+        sums = {**scores.metrics(logits, targets, moving), "loss": (loss, tf.ones([]))}
+        return tape.gradient(loss, variables), (sums, moments)
 
     @tf.function(jit_compile=True) if jit_compile else lambda function: function
     def gradients_of(batch):
         pixels = augment.apply(batch["clip"], batch["draws"], augmentation)
         targets = one_hot(model, batch["labels"])
+        moving = tf.ones(tf.shape(pixels)[:1])
         if augmentation.still:
+            # A clip without a class is neither right nor wrong.
+            moving = tf.cast(batch["draws"].still.frame < 0, tf.float32)
             pixels, targets = still.apply(pixels, targets, batch["draws"].still)
         if augmentation.mixup:
             pixels, targets = mixup.apply(pixels, targets, batch["draws"].mixup)
         if augmentation.cutmix:
             pixels, targets = cutmix.apply(pixels, targets, batch["draws"].cutmix)
-        return mean_over_parts(learn, (pixels, targets), accumulate_steps)
+        return mean_over_parts(learn, (pixels, targets, moving), accumulate_steps)
 
     def step(batch):
-        gradients, averages = gradients_of(batch)
-        averages, moments = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, averages)
+        gradients, sums = gradients_of(batch)
+        sums, moments = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, sums)
+        averages = {name: tf.math.divide_no_nan(*pair) for name, pair in sums.items()}
         if moments:
             head.update(moments)
         # The rate of this step: the update counts one more.

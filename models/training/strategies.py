@@ -5,11 +5,15 @@ from __future__ import annotations
 import glob
 import json
 import os
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 StrategyName = Literal["auto", "one", "mirrored", "multi_worker", "tpu"]
+# Values of TPU_NAME for the TPU of this machine.
+_OWN_TPU = ("", "local")
 
 
 def build_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
@@ -17,12 +21,12 @@ def build_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
 
     Args:
       name: "one" device; "mirrored" over all GPUs of this machine (over all CPU devices where there is no GPU);
-        "multi_worker" over the machines of the environment variable TF_CONFIG; "tpu" the one that TPU_NAME names, else
-        the one of this machine. "auto": a TPU where there is one, else the machines of TF_CONFIG, else all GPUs where
+        "multi_worker" over the machines of the environment variable TF_CONFIG; "tpu" the one of this
+        machine. "auto": a TPU where there is one, else the machines of TF_CONFIG, else all GPUs where
         there are several, else one device.
 
     Raises:
-      ValueError: As `check_strategy`, or if a TPU cannot be reached.
+      ValueError: As `check_strategy`, or if a TPU cannot be reached, or is another machine's.
     """
     check_strategy(name)
     if name == "auto":
@@ -96,8 +100,14 @@ def _workers() -> list[str]:
 
 
 def _tpu() -> tf.distribute.Strategy:
+    name = os.environ.get("TPU_NAME", "local")
+    if name not in _OWN_TPU:
+        raise ValueError(
+            f"strategy 'tpu': TPU_NAME is {name!r}, a TPU of other machines. Clips are read by this process: train on "
+            "the TPU's own host, with TPU_NAME=local, or set strategy 'one'"
+        )
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(os.environ.get("TPU_NAME", "local"))
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
@@ -105,6 +115,34 @@ def _tpu() -> tf.distribute.Strategy:
             f"strategy 'tpu': no TPU can be reached ({error}); set TPU_NAME, or strategy 'auto'"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when every process of the strategy is here; at once where there is one.
+
+    Raises:
+      tf.errors.OpError: If one is lost.
+    """
+    of_first(strategy, [np.zeros(1, np.float32)])
+
+
+def of_first(strategy: tf.distribute.Strategy, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The float32 values that the first process of the strategy has, in all of them; each has its own of these shapes.
+
+    Raises:
+      tf.errors.OpError: If a process is lost.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return list(values)
+
+    def in_replica():
+        context = tf.distribute.get_replica_context()
+        first = context.replica_id_in_sync_group == 0
+        own = [tf.where(first, value, tf.zeros_like(value)) for value in values]
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    summed = tf.function(lambda: strategy.run(in_replica), autograph=False)()
+    return [strategy.experimental_local_results(value)[0].numpy() for value in summed]
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

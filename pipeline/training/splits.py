@@ -12,6 +12,8 @@ from models.training.config import LearningConfig
 from models.training.loop import Split, TrainingError
 
 _logger = logging.getLogger("vivit.train")
+# Clips of which moments say something.
+_FEWEST_STANDARDISED = 4
 
 
 def count_clips(source: Source, classes: Mapping[str, Sequence[str]], split: str) -> Split:
@@ -36,7 +38,8 @@ def check_batches(train: LearningConfig, train_clips: Split, strategy: tf.distri
     """Logs which classes have no training clip.
 
     Raises:
-      TrainingError: If the training clips do not fill a batch, or the devices cannot share one evenly.
+      TrainingError: If the training clips do not fill a batch, the devices cannot share one evenly, or their shares are
+        too small for `train.standardise`.
     """
     if train_clips.count < train.batch_size:
         raise TrainingError(
@@ -47,6 +50,13 @@ def check_batches(train: LearningConfig, train_clips: Split, strategy: tf.distri
         in_parts = f" in {parts} parts each (train.accumulate_steps)" if parts > 1 else ""
         raise TrainingError(
             f"train.batch_size is {train.batch_size}, which {devices} devices cannot share evenly{in_parts}"
+        )
+    share = train.batch_size // (devices * parts)
+    if train.standardise and share < _FEWEST_STANDARDISED:
+        raise TrainingError(
+            f"train.standardise takes the moments of what is in the network at once, here {share} of "
+            f"{train.batch_size} clips ({devices} devices, {parts} parts each), and wants {_FEWEST_STANDARDISED}: "
+            "raise train.batch_size, lower train.accumulate_steps, or set train.standardise=false"
         )
     for head, names in train_clips.classes.items():
         missing = [name for class_id, name in enumerate(names) if not train_clips.counts[head].get(class_id)]

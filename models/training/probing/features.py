@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import keras
@@ -18,10 +18,12 @@ from models.network.vivit import ATTENTIVE, HEAD
 from models.training.loop import Split, TrainingError
 from models.training.standardise import Moments
 
-# Bytes of tokens that are kept in memory, at most.
+# Bytes of features or tokens that are kept in memory, at most.
 MOST_BYTES = 4 * 2**30
 _SECONDS_BETWEEN_LINES = 10
 _logger = logging.getLogger("vivit.train")
+# Of a batch: what came out of a network, labels by head, groups.
+Passed = tuple[np.ndarray, dict[str, np.ndarray], list[str]]
 
 
 class Features(NamedTuple):
@@ -72,16 +74,12 @@ def features_of(model: keras.Model, clips: Split, clip: ClipConfig, views: int, 
     """The features before the head of some views of each clip, evenly spread in time, centre crop.
 
     Raises:
-      TrainingError: If one is not finite; names the clip.
+      TrainingError: If they take more memory than `MOST_BYTES`, which is known before any is computed, or one is not
+        finite; names the clip.
     """
-    values, labels, groups = [], {head: [] for head in clips.classes}, []
     before_head = keras.Model(model.input, model.get_layer(HEAD).input)
-    for features, of_heads, of_groups in _passed(before_head, clips, clip, views, batch_size):
-        values.append(features)
-        groups += of_groups
-        for head, of_head in labels.items():
-            of_head.append(of_heads[head])
-    return Features(np.concatenate(values), {head: np.concatenate(of_head) for head, of_head in labels.items()}, groups)
+    values = _room("features", (clips.count, views, *before_head.output_shape[1:]), np.float32)
+    return Features(values, *_fill(values, _passed(before_head, clips, clip, views, batch_size), clips.classes))
 
 
 def tokens_of(model: keras.Model, clips: Split, clip: ClipConfig, views: int, batch_size: int) -> Tokens:
@@ -92,29 +90,41 @@ def tokens_of(model: keras.Model, clips: Split, clip: ClipConfig, views: int, ba
         finite in float16; names the clip.
     """
     before_pool = keras.Model(model.input, model.get_layer(ATTENTIVE).input)
-    shape = (clips.count, views, *before_pool.output_shape[1:])
-    needed = 2 * np.prod(shape, dtype=np.int64)
+    values = _room("tokens", (clips.count, views, *before_pool.output_shape[1:]), np.float16)
+    passed = _passed(before_pool, clips, clip, views, batch_size, dtype=tf.float16)
+    labels, groups = _fill(values, passed, clips.classes)
+    return Tokens(values, np.arange(len(values)), labels, groups)
+
+
+def _room(what: str, shape: tuple[int, ...], dtype: type[np.floating]) -> np.ndarray:
+    """An array of shape (clips, views, ...), to be filled; raises TrainingError if it is larger than `MOST_BYTES`."""
+    needed = np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64)
     if needed > MOST_BYTES:
         raise TrainingError(
-            f"train.probe: the tokens of {clips.count} clips, {views} views each, take {needed / 2**30:.1f} GiB, and "
-            f"at most {MOST_BYTES / 2**30:g} GiB are kept: lower train.probe.views, clip.crop_size or clip.num_frames, "
-            "or take another model.classifier, whose features are smaller, e.g. token_and_mean"
+            f"train.probe: the {what} of {shape[0]} clips, {shape[1]} views each, take {needed / 2**30:.1f} GiB, and "
+            f"at most {MOST_BYTES / 2**30:g} GiB are kept: lower train.probe.clips, train.probe.views, clip.crop_size "
+            "or clip.num_frames, or take another model.classifier, whose features are smaller, e.g. token_and_mean"
         )
-    values, filled = np.empty(shape, np.float16), 0
-    labels, groups = {head: [] for head in clips.classes}, []
-    for tokens, of_heads, of_groups in _passed(before_pool, clips, clip, views, batch_size, dtype=tf.float16):
-        values[filled : filled + len(tokens)] = tokens
-        filled += len(tokens)
+    return np.empty(shape, dtype)
+
+
+def _fill(
+    values: np.ndarray, passed: Iterable[Passed], heads: Iterable[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Fills an array with what was passed; returns labels int32 [N] by head, and N groups."""
+    filled, labels, groups = 0, {head: [] for head in heads}, []
+    for part, of_heads, of_groups in passed:
+        values[filled : filled + len(part)] = part
+        filled += len(part)
         groups += of_groups
         for head, of_head in labels.items():
             of_head.append(of_heads[head])
-    labels = {head: np.concatenate(of_head) for head, of_head in labels.items()}
-    return Tokens(values, np.arange(filled), labels, groups)
+    return {head: np.concatenate(of_head) for head, of_head in labels.items()}, groups
 
 
 def _passed(
     network: keras.Model, clips: Split, clip: ClipConfig, views: int, batch_size: int, dtype: tf.DType = tf.float32
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], list[str]]]:
+) -> Iterator[Passed]:
     """What comes out of a network, [B, V, ...], with labels int32 [B] by head and groups, batch by batch."""
 
     @tf.function(reduce_retracing=True, autograph=False)

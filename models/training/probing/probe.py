@@ -30,6 +30,7 @@ from models.training.probing.features import Features, Tokens, features_of, toke
 from models.training.probing.heads import Fitting, Heads, Pair, fit_heads
 from models.training.selection.holdout import OneGroupError, held_out
 from models.training.standardise import Moments
+from models.training.strategies import is_chief, of_first
 
 # Epochs and clips per step, where the settings have none.
 _LINEAR, _ATTENTIVE = (100, 128), (12, 8)
@@ -46,7 +47,14 @@ class Probed(NamedTuple):
     computed: bool
 
 
-def probe(model: keras.Model, config: WeightsConfig, clips: Split, *, folder: str) -> Probed:
+def probe(
+    model: keras.Model,
+    config: WeightsConfig,
+    clips: Split,
+    *,
+    folder: str,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Probed:
     """Fits the head of `model` to its features of the training clips; all other weights stay as they are.
 
     The pool of classifier "attentive" is part of the head.
@@ -56,6 +64,8 @@ def probe(model: keras.Model, config: WeightsConfig, clips: Split, *, folder: st
       config: What the weights depend on; `config.train.probe` has the grid, and how the best of it is chosen.
       clips: The training clips.
       folder: Where the fitted head is kept (any URI): a second call computes nothing.
+      strategy: Of several machines all take the head that the first one fitted: rounding may choose another one of the
+        grid on another processor. None for one machine.
 
     Raises:
       TrainingError: If the training clips are of one group alone, or their tokens do not fit in memory.
@@ -73,17 +83,24 @@ def probe(model: keras.Model, config: WeightsConfig, clips: Split, *, folder: st
     found = compute(model, clips, config.clip, config.train.probe.views, config.train.batch_size)
     sizes = {head: len(names) for head, names in clips.classes.items()}
     chosen = choose(found, config.train, sizes, fit)
-    weights, moments = chosen.weights(0), chosen.moments(found)
+    weights = chosen.weights(0) | chosen.moments(found)._asdict()
+    if strategy:
+        weights = dict(zip(weights, of_first(strategy, list(weights.values())), strict=True))
     _assign(model, weights)
-    tf.io.gfile.makedirs(folder)
+    if strategy is None or is_chief(strategy):
+        _keep(weights, kept)
+    return Probed(Moments(weights["mean"], weights["variance"]), computed=True)
+
+
+def _keep(weights: Mapping[str, np.ndarray], path: str) -> None:
+    tf.io.gfile.makedirs(os.path.dirname(path))
     data = io.BytesIO()
-    np.savez(data, **weights, **moments._asdict())
-    # Of several machines, which compute the same, one may look for it while another writes.
-    part = f"{kept}.{uuid.uuid4().hex}"
+    np.savez(data, **weights)
+    # Another machine may look for it meanwhile.
+    part = f"{path}.{uuid.uuid4().hex}"
     with tf.io.gfile.GFile(part, "wb") as file:
         file.write(data.getvalue())
-    tf.io.gfile.rename(part, kept, overwrite=True)
-    return Probed(moments, computed=True)
+    tf.io.gfile.rename(part, path, overwrite=True)
 
 
 def choose(

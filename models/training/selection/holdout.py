@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -12,10 +12,16 @@ class OneGroupError(ValueError):
     """All clips are of one group, of which no part can be held out."""
 
 
-def held_out(groups: Sequence[str], share: float) -> np.ndarray:
+def held_out(groups: Sequence[str], share: float, labels: Iterable[np.ndarray] = ()) -> np.ndarray:
     """Which clips are held out, bool [N]: those of some groups, at least `share` of all clips, but not every group.
 
-    The groups' names decide, so that the same ones are held out whoever asks.
+    The groups' names decide, so that the same ones are held out whoever asks. A group without which a class would have
+    no clip is not held out, so that it may be less than `share`, or nothing.
+
+    Args:
+      groups: The group of each clip, N names.
+      share: Of all clips.
+      labels: Class ids of each head, int [N].
 
     Raises:
       OneGroupError: If there is one group alone.
@@ -28,9 +34,15 @@ def held_out(groups: Sequence[str], share: float) -> np.ndarray:
             f"a part of the training groups is held out, and all training clips are of one group, {groups[0]!r}: give "
             "the clips their groups"
         )
-    held = np.zeros(len(groups), bool)
+    held, left = np.zeros(len(groups), bool), [np.bincount(of_head) for of_head in labels]
     for group in sorted(members, key=lambda name: hashlib.sha256(name.encode()).digest())[:-1]:
         if held.sum() >= share * len(groups):
             break
+        taken = [
+            np.bincount(of_head[members[group]], minlength=len(one)) for of_head, one in zip(labels, left, strict=True)
+        ]
+        if any(((one > 0) & (one == of_group)).any() for one, of_group in zip(left, taken, strict=True)):
+            continue
         held[members[group]] = True
+        left = [one - of_group for one, of_group in zip(left, taken, strict=True)]
     return held
