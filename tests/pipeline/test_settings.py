@@ -223,6 +223,11 @@ def test_a_recipe_is_changed_by_the_settings_of_the_command_line():
             ["train.sampling=balanced", "train.class_weights=balanced"],
             "train: sampling and class_weights are both 'balanced'; rare classes would count twice: choose one",
         ),
+        (
+            "demo",
+            ["train.class_weights=balanced"],
+            "augment.still and train.class_weights exclude each other",
+        ),
         ("small", ["clip.crop_size=8"], "clip.crop_size is 8, but model.tubelet=2,16,16 wants a multiple of 16"),
         ("small", ["model.tubelet=2,16,12"], "clip.crop_size is 112, but model.tubelet=2,16,12 wants a multiple of 48"),
         (

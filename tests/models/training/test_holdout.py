@@ -26,6 +26,15 @@ def test_held_out_are_whole_groups_of_at_least_the_share():
     assert len({group for group, is_held in zip(groups, held, strict=True) if is_held}) == 3
 
 
+def test_no_class_is_held_out_whole():
+    groups = [f"video{number % 10}" for number in range(50)]
+    first = next(group for group, held in zip(groups, held_out(groups, 0.1), strict=True) if held)
+    rare = np.array([int(group == first) for group in groups])
+    held = held_out(groups, 0.1, [np.zeros(50, int), rare])
+    assert held.sum() == 5 and not held[rare == 1].any()
+    assert not held_out(groups, 0.1, [np.array([int(group[-1]) for group in groups])]).any()
+
+
 def test_one_group_alone_is_refused():
     with pytest.raises(OneGroupError, match="all training clips are of one group, 'video'"):
         held_out(["video"] * 4, 0.2)

@@ -120,3 +120,16 @@ def test_a_batch_that_parts_do_not_divide_is_refused():
     message = r"batch_size is 6, which 2 devices cannot share evenly in 2 parts each .train.accumulate_steps"
     with pytest.raises(TrainingError, match=message):
         splits.check_batches(LearningConfig(batch_size=6, accumulate_steps=2), clips, two_devices)
+    with pytest.raises(TrainingError, match=r"here 3 of 12 clips .2 devices, 2 parts each., and wants 4"):
+        splits.check_batches(LearningConfig(batch_size=12, accumulate_steps=2, standardise=True), clips, two_devices)
+    splits.check_batches(LearningConfig(batch_size=16, accumulate_steps=2, standardise=True), clips, two_devices)
+
+
+def test_still_clips_do_not_count_in_the_accuracies(clips):
+    moving, _ = learn(clips, with_settings(train__batch_size="32", augment__still="0"), steps=1)
+    mixed, _ = learn(clips, with_settings(train__batch_size="32", augment__still="0.5"), steps=1)
+    still, _ = learn(clips, with_settings(train__batch_size="32", augment__still="1"), steps=1)
+    assert moving[0]["accuracy"] > 0 and mixed[0]["accuracy"] > 0
+    # Of 32 clips some 16 count; of none, nothing is right.
+    assert mixed[0]["accuracy"] * 32 % 1 != 0
+    assert still[0]["accuracy"] == 0 and np.isfinite(still[0]["loss"])

@@ -84,6 +84,9 @@ def test_two_machines_of_which_one_is_lost_and_started_again_train_what_one_trai
     assert [processes.wait(machine.process) for machine in machines] == [0, 0], machines[0].said
     assert re.search("going on from step [1-9]", machines[0].said)
     await_training(job, "never shown")
+    # One that was killed at the very end finds that nothing is left to do, though the other does not come again.
+    machines[1].start()
+    assert processes.wait(machines[1].process) == 0, machines[1].said
     curve = [path for path in os.listdir(job.log_dir) if path.startswith("events")]
     assert len(curve) == 2
 

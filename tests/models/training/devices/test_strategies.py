@@ -1,9 +1,12 @@
 """models.training.strategies: a device that was asked for, or that the machine has, and is not there is said."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.training.strategies import build_strategy, check_strategy
+from models.training.strategies import build_strategy, check_strategy, of_first
+from tests import processes
+from tests.models.training import runs
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,29 @@ def test_a_gpu_that_is_hidden_from_tensorflow_is_not_missed(tmp_path, monkeypatc
 def test_devices_that_are_named_and_not_there_are_an_error(tmp_path, name, message):
     with pytest.raises(ValueError, match=f"strategy '{name}'.* {message}"):
         check_strategy(name, str(tmp_path))
+
+
+def test_a_tpu_of_other_machines_is_refused(monkeypatch):
+    monkeypatch.setenv("TPU_NAME", "pod-7")
+    with pytest.raises(ValueError, match="TPU_NAME is 'pod-7', a TPU of other machines"):
+        build_strategy("auto")
+
+
+def keep_first(index, output):
+    """Of each machine: what it has of the first one."""
+    (found,) = of_first(build_strategy("multi_worker"), [np.array([index + 0.1, 7], np.float32)])
+    np.save(output, found)
+
+
+def test_all_machines_get_what_the_first_one_has(tmp_path):
+    outputs = [tmp_path / f"{index}.npy" for index in range(2)]
+    machines = [
+        processes.start(keep_first, index, str(outputs[index]), log=tmp_path / f"{index}.log", TF_CONFIG=machine)
+        for index, machine in enumerate(runs.machines(2))
+    ]
+    assert [processes.wait(machine) for machine in machines] == [0, 0], (tmp_path / "0.log").read_text()
+    for output in outputs:
+        np.testing.assert_array_equal(np.load(output), np.array([0.1, 7], np.float32))
 
 
 def test_a_machine_without_accelerators_trains_on_its_cpu(tmp_path):
