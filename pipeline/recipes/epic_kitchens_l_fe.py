@@ -6,10 +6,12 @@ Data     EPIC-KITCHENS-100: 67,217 training, 9,668 validation clips; stored at 1
          short side 256.
 Cost     990.9 GFLOPs a view (a multiply-add is one); 50 epochs at batch 64: accelerators.
 Expect   action top-1 43.6 over 4x1 views (reference's model zoo); verb 66.4, noun 56.8 (paper).
+         Starts from a model of Kinetics, or from ImageNet-21k's ViT-L/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          epic_kitchens_l_fe): float32 6.97 GB, 1, 2, 4, 9, with train.remat=blocks 0.70 GB, 16, 26, 47, 99;
          bfloat16 3.85 GB, 3, 4, 8, 17, with train.remat=blocks 0.53 GB, 21, 35, 62, 131.
-Command  vivit compile --recipe epic_kitchens_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe epic_kitchens_l_fe --set model.init_from=gs://BUCKET/ViT-L_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 """
 
 from components.evaluation.config import EvaluationConfig

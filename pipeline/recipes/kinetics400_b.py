@@ -5,10 +5,12 @@ Trains   12 layers of width 768; 89.0 M parameters; 32 frames of 224x224 pixels,
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 25 fps, short side 256.
 Cost     455.2 GFLOPs a view (a multiply-add is one); 30 epochs at batch 64: accelerators.
 Expect   top-1 79.9 over 4x3 views (reference's model zoo).
+         Starts from ImageNet-21k's ViT-B/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          kinetics400_b): float32 8.15 GB, 1, 2, 4, 8, with train.remat=blocks 1.59 GB, 8, 13, 22, 44;
          bfloat16 4.67 GB, 2, 4, 7, 15, with train.remat=blocks 1.35 GB, 10, 15, 26, 52.
-Command  vivit compile --recipe kinetics400_b --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe kinetics400_b --set model.init_from=gs://BUCKET/ViT-B_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 """
 
 from components.evaluation.config import EvaluationConfig

@@ -5,10 +5,12 @@ Trains   12 layers of width 768, half of the heads over time, half over space; 8
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 25 fps, short side 256.
 Cost     277.1 GFLOPs a view (a multiply-add is one); 30 epochs at batch 64: accelerators.
 Expect   top-1 76.3 (paper, Table 2); the reference has no config of it: hyperparameters are those of model 1.
+         Starts from ImageNet-21k's ViT-B/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          kinetics400_b_fdp): float32 2.57 GB, 5, 8, 13, 27, with train.remat=blocks 0.38 GB, 35, 54, 91, 185;
          bfloat16 1.43 GB, 9, 14, 24, 49, with train.remat=blocks 0.27 GB, 49, 76, 128, 260.
-Command  vivit compile --recipe kinetics400_b_fdp --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe kinetics400_b_fdp --set model.init_from=gs://BUCKET/ViT-B_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 """
 
 from components.evaluation.config import EvaluationConfig

@@ -5,10 +5,12 @@ Trains   12 spatial + 4 temporal layers of width 768; 115.1 M parameters; 32 fra
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 25 fps, short side 256.
 Cost     284.4 GFLOPs a view (a multiply-add is one); 30 epochs at batch 64: accelerators.
 Expect   top-1 78.4 over 4x3 views (reference's model zoo).
+         Starts from ImageNet-21k's ViT-B/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          kinetics400_b_fe): float32 2.54 GB, 5, 8, 13, 27, with train.remat=blocks 0.40 GB, 33, 51, 87, 178;
          bfloat16 1.41 GB, 9, 14, 24, 50, with train.remat=blocks 0.28 GB, 47, 73, 124, 252.
-Command  vivit compile --recipe kinetics400_b_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe kinetics400_b_fe --set model.init_from=gs://BUCKET/ViT-B_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 """
 
 from components.evaluation.config import EvaluationConfig

@@ -5,10 +5,12 @@ Trains   12 layers of width 768, attention over space, then time; 117.3 M parame
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 25 fps, short side 256.
 Cost     372.3 GFLOPs a view (a multiply-add is one); 30 epochs at batch 64: accelerators.
 Expect   top-1 77.4 (paper, Table 2); the reference has no config of it: hyperparameters are those of model 1.
+         Starts from ImageNet-21k's ViT-B/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          kinetics400_b_fsa): float32 3.46 GB, 3, 5, 10, 20, with train.remat=blocks 0.46 GB, 29, 45, 76, 155;
          bfloat16 1.94 GB, 6, 10, 18, 36, with train.remat=blocks 0.32 GB, 42, 65, 110, 224.
-Command  vivit compile --recipe kinetics400_b_fsa --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe kinetics400_b_fsa --set model.init_from=gs://BUCKET/ViT-B_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 """
 
 from components.evaluation.config import EvaluationConfig

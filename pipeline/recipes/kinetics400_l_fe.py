@@ -5,10 +5,12 @@ Trains   24 spatial + 24 temporal layers of width 1024 (the paper says 4; its 99
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 25 fps, short side 256.
 Cost     995.2 GFLOPs a view (a multiply-add is one); 30 epochs at batch 64: accelerators.
 Expect   top-1 80.3 over 4x3 views (reference's model zoo).
+         Starts from ImageNet-21k's ViT-L/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          kinetics400_l_fe): float32 7.03 GB, 1, 2, 4, 9, with train.remat=blocks 0.75 GB, 12, 22, 41, 89;
          bfloat16 3.91 GB, 2, 4, 7, 17, with train.remat=blocks 0.59 GB, 16, 28, 52, 113.
-Command  vivit compile --recipe kinetics400_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe kinetics400_l_fe --set model.init_from=gs://BUCKET/ViT-L_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 """
 
 from components.evaluation.config import EvaluationConfig

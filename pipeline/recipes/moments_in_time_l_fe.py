@@ -6,10 +6,12 @@ Data     Moments in Time v1: clips of 3 s; stored at 25 fps, short side 256.
 Cost     995.2 GFLOPs a view (a multiply-add is one); 10 epochs at batch 64: accelerators.
 Expect   top-1 38.5, top-5 64.1 (paper, Table 6); the reference has no config of it: hyperparameters are the paper's
          (Table 7).
+         Starts from ImageNet-21k's ViT-L/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          moments_in_time_l_fe): float32 7.03 GB, 1, 2, 4, 9, with train.remat=blocks 0.75 GB, 12, 22, 41, 89;
          bfloat16 3.91 GB, 2, 4, 7, 17, with train.remat=blocks 0.59 GB, 16, 28, 52, 113.
-Command  vivit compile --recipe moments_in_time_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output mit.yaml
+Command  vivit compile --recipe moments_in_time_l_fe --set model.init_from=gs://BUCKET/ViT-L_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 """
 
 from components.evaluation.config import EvaluationConfig

@@ -6,10 +6,12 @@ Data     Something-Something v2: 168,913 training, 24,777 validation clips; stor
          288.
 Cost     1304.8 GFLOPs a view (a multiply-add is one); 35 epochs at batch 64: accelerators.
 Expect   top-1 65.9, top-5 89.9 (paper, Table 6).
+         Starts from a model of Kinetics, or from ImageNet-21k's ViT-L/16.
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          ssv2_l_fe): float32 9.45 GB, 1, 1, 3, 7, with train.remat=blocks 0.92 GB, 12, 20, 36, 75;
          bfloat16 5.18 GB, 2, 3, 6, 13, with train.remat=blocks 0.69 GB, 16, 27, 47, 100.
-Command  vivit compile --recipe ssv2_l_fe --data MANIFEST --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe ssv2_l_fe --set model.init_from=gs://BUCKET/ViT-L_16.npz --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 
 The reference flips these clips too, though some classes differ by left and right; so does this recipe.
 """

@@ -2,19 +2,19 @@
 
 Trains   12 layers of width 768; 86.0 M parameters; one frame of 224x224 pixels of each eighth, tubelets of 1x16x16.
 Data     Kinetics-400: 214,834 training, 17,637 validation clips; stored at 12.5 fps, short side 224.
-Cost     180 GFLOPs a view (a multiply-add is one); 5 epochs at batch 256, each video twice: accelerators.
+Cost     179 GFLOPs a view (a multiply-add is one); 5 epochs at batch 256, each video twice: accelerators.
 Expect   top-1 87.4 over 4x3 views, of weights pretrained and fine-tuned on Kinetics-710
          (OpenGVLab/unmasked_teacher, single_modality/MODEL_ZOO.md).
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe umt_b):
          float32 2.96 GB, 4, 6, 11, 23, with train.remat=blocks 0.44 GB, 30, 46, 78, 160;
          bfloat16 1.67 GB, 8, 12, 20, 42, with train.remat=blocks 0.38 GB, 35, 54, 92, 187.
-Command  vivit compile --recipe umt_b --set model.init_from=umt.safetensors --data MANIFEST --workdir BUCKET
-         --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe umt_b --set model.init_from=gs://BUCKET/umt.safetensors --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 
 The rates, decays and epochs are those of the authors' b16_ptk710_ftk710_ftk400_f8_res224.sh: 2e-5 for 256 videos. They
 began with Kinetics-710's head, which has all classes of Kinetics-400; here the head is new, and learns ten times as
 fast. A video is drawn twice a step, and epochs and batches count both here. They also cropped down to 8 % of a frame's
-area, which is not done here. A fine-tuned checkpoint is converted with `vivit convert FILE --recipe umt_b`.
+area, which is not done here. `vivit convert FILE --recipe umt_b --output OUT` converts a fine-tuned checkpoint.
 """
 
 from components.evaluation.config import EvaluationConfig

@@ -7,13 +7,13 @@ Expect   top-1 81.5, top-5 95.1 over 5x3 views, of weights pretrained for 1600 e
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          videomae_b): float32 2.96 GB, 4, 6, 11, 23, with train.remat=blocks 0.45 GB, 29, 45, 78, 158;
          bfloat16 1.67 GB, 7, 12, 20, 42, with train.remat=blocks 0.38 GB, 34, 53, 91, 185.
-Command  vivit compile --recipe videomae_b --set model.init_from=FOLDER --data MANIFEST --workdir BUCKET --image IMAGE
-         --output pipeline.yaml
+Command  vivit compile --recipe videomae_b --set model.init_from=gs://BUCKET/FOLDER --data MANIFEST
+         --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 
 The rates, decays and epochs are those of the authors' finetune.sh (epoch_1600): 5e-4 for 256 videos. A video is
 drawn twice a step, and epochs and batches count both here. They also cropped down to 8 % of a frame's area, which is
-not done here. A fine-tuned checkpoint is converted with `vivit convert FOLDER --recipe videomae_b`. VideoMAE
-v2's ViT-B is the same network. The epsilons are those of Hugging Face's network; the authors' has 1e-6 throughout.
+not done here. `vivit convert FOLDER --recipe videomae_b --output OUT` converts a fine-tuned checkpoint. VideoMAE v2's
+ViT-B is the same network. The epsilons are those of Hugging Face's network; the authors' has 1e-6 throughout.
 """
 
 from components.evaluation.config import EvaluationConfig

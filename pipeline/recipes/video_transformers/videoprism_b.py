@@ -8,8 +8,8 @@ Expect   top-1 82.9, frozen, with an attention pooler (google-deepmind/videopris
 Memory   a clip at the peak, and clips at once on devices of 16, 24, 40 and 80 GB (vivit bench memory --recipe
          videoprism_b): float32 0.16 GB, 84, 127, 215, 434;
          bfloat16 0.14 GB, 95, 145, 244, 493.
-Command  vivit compile --recipe videoprism_b --set model.init_from=flax_base_f16r288_repeated.npz --data MANIFEST
-         --workdir BUCKET --image IMAGE --output pipeline.yaml
+Command  vivit compile --recipe videoprism_b --set model.init_from=gs://BUCKET/flax_base_f16r288_repeated.npz
+         --data MANIFEST --workdir gs://BUCKET/run --image IMAGE --output pipeline.yaml
 
 The file is on Hugging Face, google/videoprism-base-f16r288, by Apache 2.0. How long and how fast the published pooler
 was trained is not said there: epochs, rates, augmentation and views are this project's, and not tried on Kinetics.
