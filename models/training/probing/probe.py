@@ -68,7 +68,7 @@ def probe(
         grid on another processor. None for one machine.
 
     Raises:
-      TrainingError: If the training clips are of one group alone, or their tokens do not fit in memory.
+      TrainingError: If the training clips are of one group alone, or what is kept of them does not fit in memory.
     """
     kept = os.path.join(folder, "probe.npz")
     if tf.io.gfile.exists(kept):
