@@ -64,9 +64,10 @@ def decode_config(model_dir: str) -> DecodeConfig:
     path = os.path.join(model_dir, serving.CARD)
     if not files.exists(path):
         path = os.path.join(latest_version(model_dir), serving.CARD)
-    text = files.read(path)
-    with _whole(path):
-        return decode_config_of(serving.ModelCard.parse(text))
+    try:
+        return decode_config_of(serving.ModelCard.parse(files.read(path)))
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, error) from error
 
 
 def latest_version(model_dir: str) -> str:
@@ -95,9 +96,16 @@ def open_model(model_dir: str) -> OpenModel:
       ModelError: If the model is incomplete or damaged.
     """
     path = latest_version(model_dir)
-    with _readable(path) as model, _whole(model):
-        card, expected = serving.ModelCard.read(model), serving.ExpectedLogits.read(model)
-        signatures = tf.saved_model.load(model).signatures
+    with _readable(path) as model:
+        try:
+            card = serving.ModelCard.read(model)
+        except (ValueError, TypeError) as error:
+            raise _damaged(model, error) from error
+        try:
+            expected = serving.ExpectedLogits.read(model)
+            signatures = tf.saved_model.load(model).signatures
+        except (tf.errors.OpError, OSError, KeyError, ValueError) as error:
+            raise _damaged(model, error) from error
     # A converted model has a file without clips.
     return OpenModel(path, card, signatures, expected if expected.centre else None)
 
@@ -111,17 +119,9 @@ def digest_of(model_dir: str) -> str:
         return content_digest(model)
 
 
-@contextlib.contextmanager
-def _whole(path: str) -> Iterator[None]:
-    """Turns what a damaged file raises into a `ModelError` that names what is read; that there is none stays."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (tf.errors.OpError, OSError, KeyError, ValueError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        text = f"{path} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})"
-        raise ModelError(text) from error
+def _damaged(path: str, error: Exception) -> ModelError:
+    reason = str(error).partition("\n")[0]
+    return ModelError(f"{path} cannot be loaded: a file of it is missing or damaged, copy it again ({reason})")
 
 
 @contextlib.contextmanager
