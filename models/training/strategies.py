@@ -22,11 +22,11 @@ def build_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
     Args:
       name: "one" device; "mirrored" over all GPUs of this machine (over all CPU devices where there is no GPU);
         "multi_worker" over the machines of the environment variable TF_CONFIG; "tpu" the one of this
-        machine. "auto": a TPU where there is one, else the machines of TF_CONFIG, else all GPUs where
-        there are several, else one device.
+        machine. "auto": a TPU where there is one, else the machines of TF_CONFIG, else all GPUs where there are
+        several, else one device.
 
     Raises:
-      ValueError: As `check_strategy`, or if a TPU cannot be reached, or is another machine's.
+      ValueError: As `check_strategy`, or if a TPU cannot be reached.
     """
     check_strategy(name)
     if name == "auto":
@@ -49,8 +49,9 @@ def check_strategy(name: StrategyName, devices: str = "/dev") -> None:
       devices: Folder of this machine's device files.
 
     Raises:
-      ValueError: "tpu" where there is none, "multi_worker" where TF_CONFIG names no workers, "mirrored" where there is
-        one device; "auto" or "mirrored" where there is an accelerator that TensorFlow does not see.
+      ValueError: "tpu" where there is none, or TPU_NAME is that of other machines; "multi_worker" where TF_CONFIG names
+        no workers; "mirrored" where there is one device; "auto" or "mirrored" where there is an accelerator that
+        TensorFlow does not see.
     """
     tpus = glob.glob(os.path.join(devices, "accel[0-9]*"))
     sees_tpu = bool(tf.config.list_physical_devices("TPU"))
@@ -59,8 +60,13 @@ def check_strategy(name: StrategyName, devices: str = "/dev") -> None:
     # Newer TPUs are among the devices of vfio, which other devices may use.
     if name == "tpu" and not (tpus or sees_tpu or "TPU_NAME" in os.environ or os.path.exists(f"{devices}/vfio")):
         raise ValueError(
-            "strategy 'tpu': no TPU can be reached: this machine has none, and TPU_NAME names none; "
-            "set TPU_NAME, or strategy 'auto'"
+            "strategy 'tpu': no TPU can be reached: this machine has none, and TPU_NAME names none; set strategy 'auto'"
+        )
+    tpu = os.environ.get("TPU_NAME", "local")
+    if tpu not in _OWN_TPU and (name == "tpu" or (name == "auto" and _found() == "tpu")):
+        raise ValueError(
+            f"strategy {name!r}: TPU_NAME is {tpu!r}, a TPU of other machines. Clips are read by this process: train "
+            "on the TPU's own host, with TPU_NAME=local, or set strategy 'one'"
         )
     if name not in ("auto", "mirrored") or _found() in ("tpu", "multi_worker"):
         return
@@ -100,20 +106,12 @@ def _workers() -> list[str]:
 
 
 def _tpu() -> tf.distribute.Strategy:
-    name = os.environ.get("TPU_NAME", "local")
-    if name not in _OWN_TPU:
-        raise ValueError(
-            f"strategy 'tpu': TPU_NAME is {name!r}, a TPU of other machines. Clips are read by this process: train on "
-            "the TPU's own host, with TPU_NAME=local, or set strategy 'one'"
-        )
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
-        raise ValueError(
-            f"strategy 'tpu': no TPU can be reached ({error}); set TPU_NAME, or strategy 'auto'"
-        ) from error
+        raise ValueError(f"strategy 'tpu': no TPU can be reached ({error}); set strategy 'auto'") from error
     return tf.distribute.TPUStrategy(resolver)
 
 

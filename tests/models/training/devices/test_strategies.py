@@ -55,10 +55,12 @@ def test_devices_that_are_named_and_not_there_are_an_error(tmp_path, name, messa
         check_strategy(name, str(tmp_path))
 
 
-def test_a_tpu_of_other_machines_is_refused(monkeypatch):
+@pytest.mark.parametrize("name", ["auto", "tpu"])
+def test_a_tpu_of_other_machines_is_refused_before_anything_starts(monkeypatch, name):
     monkeypatch.setenv("TPU_NAME", "pod-7")
-    with pytest.raises(ValueError, match="TPU_NAME is 'pod-7', a TPU of other machines"):
-        build_strategy("auto")
+    with pytest.raises(ValueError, match=f"strategy '{name}': TPU_NAME is 'pod-7', a TPU of other machines"):
+        check_strategy(name)
+    check_strategy("one")
 
 
 def keep_first(index, output):
