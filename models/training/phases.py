@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -81,7 +81,7 @@ def hold_out(train_clips: Split, train: LearningConfig) -> tuple[Split, Split | 
     if not train.best:
         return train_clips, None
     try:
-        judging, learning = _parted(train_clips, train.best.holdout, list(train_clips.source.labels_of.values()))
+        judging, learning = _parted(train_clips, train.best.holdout, train_clips.source.labels_of.values())
     except OneGroupError as error:
         raise TrainingError(f"train.best.holdout: {error}") from error
     if not judging.count:
@@ -107,7 +107,7 @@ def at_least(clips: Split, count: int | None) -> Split:
     return clips
 
 
-def _parted(clips: Split, share: float, labels: Sequence[np.ndarray] = ()) -> tuple[Split, Split]:
+def _parted(clips: Split, share: float, labels: Iterable[np.ndarray] = ()) -> tuple[Split, Split]:
     """The clips of some groups, at least a share of all, and the others; see `held_out`."""
     groups = clips.source.groups()
     chosen = sorted(set(itertools.compress(groups, held_out(groups, share, labels))))

@@ -34,15 +34,17 @@ def held_out(groups: Sequence[str], share: float, labels: Iterable[np.ndarray] =
             f"a part of the training groups is held out, and all training clips are of one group, {groups[0]!r}: give "
             "the clips their groups"
         )
-    held, left = np.zeros(len(groups), bool), [np.bincount(of_head) for of_head in labels]
+    held, ids = np.zeros(len(groups), bool), np.zeros((0, len(groups)), int)
+    for of_head in labels:
+        # No two heads have an id in common.
+        ids = np.vstack([ids, of_head + ids.max(initial=-1) + 1])
+    left = np.bincount(ids.ravel())
     for group in sorted(members, key=lambda name: hashlib.sha256(name.encode()).digest())[:-1]:
         if held.sum() >= share * len(groups):
             break
-        taken = [
-            np.bincount(of_head[members[group]], minlength=len(one)) for of_head, one in zip(labels, left, strict=True)
-        ]
-        if any(((one > 0) & (one == of_group)).any() for one, of_group in zip(left, taken, strict=True)):
+        taken = np.bincount(ids[:, members[group]].ravel(), minlength=len(left))
+        if ((taken > 0) & (taken == left)).any():
             continue
         held[members[group]] = True
-        left = [one - of_group for one, of_group in zip(left, taken, strict=True)]
+        left = left - taken
     return held
