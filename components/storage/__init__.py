@@ -1,1 +1,1 @@
-"""Files at any URI, and records in them; works without TFX."""
+"""Files at any URI, records in them, and what the machine has: memory, disk, processors; works without TFX."""
