@@ -116,8 +116,8 @@ def store_stream(path: str, frames: int, config: DecodeConfig, every: int = 1) -
         the others are empty.
 
     Raises:
-      VideoError: Behind the last whole part, if there is damage, or the file ends well before the time that it states;
-        or at once, where `store_clip` fails at the first frame.
+      VideoError: Behind the last whole part, if there is damage, a picture stays for more than six hours, or the file
+        ends well before the time that it states; or at once, where `store_clip` fails at the first frame.
     """
     config = dataclasses.replace(config, min_frames=1)
     length = frames / Fraction(config.fps).limit_denominator(1001)
